@@ -1,0 +1,65 @@
+import { channel } from 'node:diagnostics_channel'
+import { metrics, SpanStatusCode, trace } from '@opentelemetry/api'
+import { ThreadlineError } from '../errors.ts'
+import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
+import { attributes } from './attributes.ts'
+import { tryCurrentIdentity } from './current-thread.ts'
+import type { Hop } from './hop.ts'
+import type { Identity } from './identity.ts'
+
+/** Whose a resource is. What is absent is not compared. */
+export interface Owner {
+  readonly userId: UserId
+  readonly threadId?: ThreadId | undefined
+  readonly runId?: RunId | undefined
+}
+
+/** Where a check stands: one of the hops, or a store. */
+export type GuardedPlace = Hop | 'storage' | 'connection-registry' | 'event-log' | 'run-registry'
+
+/** Published on the diagnostics channel `threadline:violation`, for logs and tests. */
+export interface Violation {
+  readonly place: GuardedPlace
+  /** `lost`: there was no identity at all. `crossed`: it was somebody else's, or another thread's. */
+  readonly kind: 'lost' | 'crossed'
+  readonly owner: Owner
+  readonly identity: Identity | undefined
+}
+
+export const violationChannel = channel('threadline:violation')
+
+/**
+ * Compares a resource's owner with the active identity. Called before anything is read from a store or a live registry, and at
+ * the last step before a socket is written to. A mismatch is refused with `THREADLINE_CONTEXT_MISMATCH`, counted and put
+ * on the active span; it is never repaired.
+ */
+export function guard (owner: Owner, place: GuardedPlace): void {
+  const identity = tryCurrentIdentity()
+  if (identity !== undefined && isOwner(identity, owner)) return
+  refuse({ place, kind: identity === undefined ? 'lost' : 'crossed', owner, identity })
+}
+
+export function isOwner (identity: Identity, owner: Owner): boolean {
+  return identity.userId === owner.userId &&
+    (owner.threadId === undefined || identity.threadId === owner.threadId) &&
+    (owner.runId === undefined || identity.runId === owner.runId)
+}
+
+function refuse (violation: Violation): never {
+  const error = new ThreadlineError('THREADLINE_CONTEXT_MISMATCH')
+  countViolation(violation)
+  violationChannel.publish(violation)
+  const span = trace.getActiveSpan()
+  span?.setAttributes({ [attributes.violation]: violation.kind, [attributes.errorType]: error.code })
+  span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
+  throw error
+}
+
+// The meter is asked for at each use, because the metrics API gives a meter without effect to whoever asks before an SDK has
+// started. A violation is rare enough for that.
+function countViolation ({ place, kind }: Violation): void {
+  metrics.getMeter('threadline').createCounter('threadline.context.violations', {
+    unit: '{violation}',
+    description: 'Accesses refused because the resource belonged to another identity than the active one'
+  }).add(1, { hop: place, kind })
+}

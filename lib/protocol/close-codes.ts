@@ -1,0 +1,24 @@
+/**
+ * Why a socket was closed. The range tells the client what to do: 4400–4499 do not connect again blindly, everything else
+ * connect again with a growing delay. 1001 is RFC 6455's "going away".
+ */
+export const closeCodes = {
+  drain: 1001,
+  badFrame: 4400,
+  notAuthenticated: 4401,
+  forbiddenOrigin: 4403,
+  idle: 4408,
+  replaced: 4409,
+  tooLarge: 4413,
+  limits: 4429,
+  internal: 4500,
+  notReady: 4503,
+  slowConsumer: 4508
+} as const
+
+export type CloseReason = keyof typeof closeCodes
+
+/** Whether a client should connect again by itself after being closed with this code. */
+export function mayReconnect (code: number): boolean {
+  return code < 4400 || code > 4499
+}
