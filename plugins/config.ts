@@ -1,0 +1,163 @@
+import { envSchema } from 'env-schema'
+import fp from 'fastify-plugin'
+import { Type, type Static, type TOptional, type TSchema } from 'typebox'
+import { ThreadlineError } from '../lib/errors.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    config: Config
+  }
+}
+
+export interface ConfigOptions {
+  /** Read instead of `process.env`, by the same names. */
+  readonly env?: Readonly<Record<string, string | number | undefined>>
+}
+
+/** What a value may be is written here once: variable, limits, default and type. */
+const settings = {
+  host: setting('HOST', Type.String({ default: '127.0.0.1' })),
+  port: setting('PORT', Type.Integer({ default: 3000, minimum: 0, maximum: 65_535 })),
+
+  databaseUrl: setting('DATABASE_URL', Type.Optional(Type.String({ pattern: '^postgres(ql)?://' }))),
+  dataDir: setting('DATA_DIR', Type.String({ default: './data' })),
+
+  authJwksUrl: setting('AUTH_JWKS_URL', Type.Optional(Type.String({ pattern: '^https?://' }))),
+  authSecret: setting('AUTH_SECRET', Type.Optional(Type.String())),
+  authIssuer: setting('AUTH_ISSUER', Type.Optional(Type.String())),
+  authAudience: setting('AUTH_AUDIENCE', Type.Optional(Type.String())),
+  authClockToleranceSeconds: setting('AUTH_CLOCK_TOLERANCE', Type.Integer({ default: 5, minimum: 0, maximum: 300 })),
+  allowedOriginList: setting('ALLOWED_ORIGINS', Type.String({ default: '' })),
+
+  model: setting('MODEL', Type.String({ default: 'local' })),
+  openaiCompatibleBaseUrl: setting('OPENAI_COMPATIBLE_BASE_URL', Type.Optional(Type.String({ pattern: '^https?://' }))),
+  openaiCompatibleName: setting('OPENAI_COMPATIBLE_NAME', Type.String({ default: 'openai-compatible' })),
+  openaiCompatibleApiKey: setting('OPENAI_COMPATIBLE_API_KEY', Type.Optional(Type.String())),
+  openaiApiKey: setting('OPENAI_API_KEY', Type.Optional(Type.String())),
+  anthropicApiKey: setting('ANTHROPIC_API_KEY', Type.Optional(Type.String())),
+  googleApiKey: setting('GOOGLE_API_KEY', Type.Optional(Type.String())),
+  baggageHostList: setting('BAGGAGE_HOSTS', Type.String({ default: '' })),
+
+  agentsFolder: setting('AGENTS_DIR', Type.String({ default: './agents' })),
+  defaultAgent: setting('DEFAULT_AGENT', Type.String({ default: 'assistant' })),
+  maxConcurrentRuns: setting('MAX_CONCURRENT_RUNS', count(256)),
+  maxWaitingRunsPerThread: setting('MAX_WAITING_RUNS_PER_THREAD', count(16)),
+  runTimeoutMs: setting('RUN_TIMEOUT_MS', milliseconds(300_000)),
+  toolTimeoutMs: setting('TOOL_TIMEOUT_MS', milliseconds(30_000)),
+  stepLimit: setting('STEP_LIMIT', count(16)),
+
+  maxFrameBytes: setting('MAX_FRAME_BYTES', count(64 * 1024)),
+  maxInboxFrames: setting('MAX_INBOX_FRAMES', count(256)),
+  maxOutboxBytes: setting('MAX_OUTBOX_BYTES', count(1024 * 1024)),
+  maxConnectionsPerUser: setting('MAX_CONNECTIONS_PER_USER', count(20)),
+  maxConnectionsTotal: setting('MAX_CONNECTIONS_TOTAL', count(20_000)),
+  messagesPerWindow: setting('MESSAGES_PER_WINDOW', count(60)),
+  messageWindowMs: setting('MESSAGE_WINDOW_MS', milliseconds(10_000)),
+  heartbeatIntervalMs: setting('HEARTBEAT_INTERVAL_MS', milliseconds(25_000)),
+  heartbeatTimeoutMs: setting('HEARTBEAT_TIMEOUT_MS', milliseconds(10_000)),
+  /** 0: an idle socket stays open. */
+  idleTimeoutMs: setting('IDLE_TIMEOUT_MS', milliseconds(0, 0)),
+  shutdownTimeoutMs: setting('SHUTDOWN_TIMEOUT_MS', milliseconds(8000))
+}
+
+type ValueOf<Schema extends TSchema> = Static<Schema> | (Schema extends TOptional ? undefined : never)
+type Settings = { readonly [Name in keyof typeof settings]: ValueOf<(typeof settings)[Name]['schema']> }
+
+/**
+ * The configuration of one server: checked, frozen, and read nowhere else from the environment. Secrets are not enumerable, so
+ * that logging, serialising or inspecting the whole object does not show them.
+ */
+export interface Config extends Omit<Settings, 'dataDir' | 'allowedOriginList' | 'baggageHostList'> {
+  /** Where the embedded database lives; undefined keeps it in memory. */
+  readonly dataFolder: string | undefined
+  /** Serialised origins (RFC 6454, section 6.2) of the pages that may connect. */
+  readonly allowedOrigins: readonly string[]
+  /** Lower-case host names to which outgoing requests may carry baggage. */
+  readonly baggageHosts: readonly string[]
+}
+
+const secrets: readonly (keyof Config)[] = [
+  'databaseUrl', 'authSecret', 'openaiCompatibleApiKey', 'openaiApiKey', 'anthropicApiKey', 'googleApiKey'
+]
+
+/**
+ * Reads the configuration from the environment, or from `env` when it is given, and then from there only. An empty value counts as
+ * absent. Throws `THREADLINE_INVALID_CONFIGURATION` that names the variable and never its value.
+ */
+export default fp(async function config (app, { env = process.env }: ConfigOptions) {
+  app.decorate('config', readConfig(env))
+}, { name: 'config', fastify: '5.x' })
+
+function readConfig (env: NonNullable<ConfigOptions['env']>): Config {
+  const { dataDir, allowedOriginList, baggageHostList, ...values } = readSettings(env)
+  checkAuthentication(values)
+  const config: Config = {
+    ...values,
+    dataFolder: dataDir === 'memory' ? undefined : dataDir,
+    allowedOrigins: Object.freeze(listOf(allowedOriginList).map(toOrigin)),
+    baggageHosts: Object.freeze(listOf(baggageHostList).map((host) => host.toLowerCase()))
+  }
+  for (const name of secrets) Object.defineProperty(config, name, { enumerable: false })
+  return Object.freeze(config)
+}
+
+function readSettings (env: NonNullable<ConfigOptions['env']>): Settings {
+  const entries = Object.entries(settings)
+  const schema = Type.Object(Object.fromEntries(entries.map(([, { variable, schema }]) => [variable, schema])))
+  const data = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
+  const values = validate(schema, data)
+  // the schema that has just been satisfied is built of the same table as the type
+  return Object.fromEntries(entries.map(([name, { variable }]) => [name, values[variable]])) as Settings
+}
+
+function validate (schema: TSchema, data: Record<string, unknown>): Record<string, unknown> {
+  try {
+    return envSchema({ schema, data, env: false })
+  } catch (error) {
+    const [first] = (error as { errors?: readonly { instancePath: string, message?: string }[] }).errors ?? [] // what env-schema adds to its error
+    if (first === undefined) throw error
+    throw invalid(first.instancePath.slice(1), first.message ?? 'is not valid')
+  }
+}
+
+function checkAuthentication (config: Pick<Settings, 'authJwksUrl' | 'authSecret' | 'authIssuer' | 'authAudience'>): void {
+  const { authJwksUrl, authSecret, authIssuer, authAudience } = config
+  const development = authJwksUrl === undefined && authSecret === undefined
+  if (authJwksUrl !== undefined && authSecret !== undefined) throw invalid('AUTH_SECRET', 'cannot be set together with AUTH_JWKS_URL')
+  if (authJwksUrl !== undefined && !URL.canParse(authJwksUrl)) throw invalid('AUTH_JWKS_URL', 'must be a URL')
+  if (authSecret !== undefined && Buffer.byteLength(authSecret) < 32) throw invalid('AUTH_SECRET', 'must have at least 32 bytes')
+  for (const [variable, value] of [['AUTH_ISSUER', authIssuer], ['AUTH_AUDIENCE', authAudience]] as const) {
+    // Alone they would look like authentication while the server signs tokens for everybody.
+    if (development && value !== undefined) throw invalid(variable, 'needs AUTH_JWKS_URL or AUTH_SECRET')
+    if (!development && value === undefined) throw invalid(variable, 'is required with AUTH_JWKS_URL or AUTH_SECRET')
+  }
+}
+
+function toOrigin (text: string): string {
+  const url = URL.parse(text)
+  if (url === null || url.origin === 'null' || url.href !== `${url.origin}/`) {
+    throw invalid('ALLOWED_ORIGINS', 'must be a list of origins such as https://chat.example.com')
+  }
+  return url.origin
+}
+
+function listOf (text: string): string[] {
+  return text.split(',').map((item) => item.trim()).filter((item) => item !== '')
+}
+
+function invalid (variable: string, problem: string): ThreadlineError {
+  return new ThreadlineError('THREADLINE_INVALID_CONFIGURATION', `${variable} ${problem}`, { field: variable })
+}
+
+function setting<Schema extends TSchema> (variable: string, schema: Schema): { readonly variable: string, readonly schema: Schema } {
+  return { variable, schema }
+}
+
+function count (value: number) {
+  return Type.Integer({ default: value, minimum: 1, maximum: Number.MAX_SAFE_INTEGER })
+}
+
+/** At most what a timer can hold: Node fires a longer one at once. */
+function milliseconds (value: number, minimum = 1) {
+  return Type.Integer({ default: value, minimum, maximum: 2_147_483_647 })
+}
