@@ -1,0 +1,20 @@
+import { getRPCMetadata, RPCType } from '@opentelemetry/core'
+import { context } from '@opentelemetry/api'
+import fp from 'fastify-plugin'
+import { flushTelemetry } from '../lib/telemetry/flush.ts'
+
+/**
+ * Names the spans of HTTP requests by their route, and sends the last spans at the very end: registered first, closed last. The SDK
+ * itself is started by the preload, `telemetry.ts`; without it there is nothing to name and nothing to send.
+ */
+export default fp(async function telemetry (app) {
+  app.addHook('onRequest', async (request) => {
+    const metadata = getRPCMetadata(context.active())
+    if (metadata?.type === RPCType.HTTP && request.routeOptions.url !== undefined) metadata.route = request.routeOptions.url
+  })
+
+  app.addHook('onClose', async () => {
+    const outcome = await flushTelemetry(app.config.shutdownTimeoutMs)
+    if (outcome !== 'flushed') app.log.warn({ outcome }, 'the last spans may be lost')
+  })
+}, { name: 'telemetry', fastify: '5.x', dependencies: ['config'] })
