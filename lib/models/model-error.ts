@@ -22,8 +22,9 @@ function statusOf (error: unknown): number | undefined {
 }
 
 function messageOf (status: number | undefined): string | undefined {
+  if (status === undefined) return undefined
+  if (status < 400) return 'The connection to the model provider broke' // within an answer that had begun well
   switch (status) {
-    case undefined: return undefined
     case 401:
     case 403: return 'The model provider refused this server'
     case 429: return 'The model provider is busy'
