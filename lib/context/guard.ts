@@ -7,10 +7,10 @@ import { tryCurrentIdentity } from './current-thread.ts'
 import type { Hop } from './hop.ts'
 import type { Identity } from './identity.ts'
 
-/** Whose a resource is. What is absent is not compared. */
+/** Whose a resource is. What is absent is not compared; a thread of `null` is in no thread, and matches none. */
 export interface Owner {
   readonly userId: UserId
-  readonly threadId?: ThreadId | undefined
+  readonly threadId?: ThreadId | null | undefined
   readonly runId?: RunId | undefined
 }
 

@@ -1,5 +1,5 @@
 import { Type, type Static, type TSchema } from 'typebox'
-import { errorCodes } from '../errors.ts'
+import { errorCodes, type ErrorCode } from '../errors.ts'
 import { connectionIdPattern, runIdPattern, uuidPattern, type EventId, type RequestId, type RunId, type ThreadId, type UserId } from './ids.ts'
 
 /** What the server sends over `threadline.v1`: one shape for all, the payload by type. */
@@ -7,7 +7,7 @@ import { connectionIdPattern, runIdPattern, uuidPattern, type EventId, type Requ
 const Uuid = Type.String({ pattern: uuidPattern })
 const Timestamp = Type.String({ description: 'ISO 8601, UTC' })
 const ErrorBody = Type.Object({
-  code: Type.Union(errorCodes.map((code) => Type.Literal(code))),
+  code: Type.Unsafe<ErrorCode>(Type.Enum([...errorCodes])),
   message: Type.String(),
   retryable: Type.Boolean()
 })
@@ -91,7 +91,7 @@ export const eventTypes = Object.keys(eventPayloads) as readonly EventType[] // 
 
 /** What a run tells: each of these is in the thread's log, with a sequence. */
 export const runEventTypes = [
-  'run_queued', 'agent_started', 'agent_thinking', 'agent_delta', 'tool_executing', 'tool_completed', 'agent_completed'
+  'agent_started', 'agent_thinking', 'agent_delta', 'tool_executing', 'tool_completed', 'agent_completed'
 ] as const satisfies readonly EventType[]
 export type RunEventType = typeof runEventTypes[number]
 
