@@ -1,0 +1,25 @@
+import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
+import type { ThreadId } from '../protocol/ids.ts'
+
+export type Unfollow = () => void
+
+/**
+ * The ordered events of each thread.
+ *
+ * `append` stores an event of the active run and numbers it: from 1 without gaps per thread, in the order of the calls. It is
+ * durable when the promise resolves, and told to followers only then. Appending the same `event_id` again stores nothing.
+ * Throws `THREADLINE_CONTEXT_MISMATCH` for an event of another identity, `THREADLINE_THREAD_NOT_FOUND`, `THREADLINE_CONFLICT` when the
+ * run has ended or a newer attempt has taken it over, `THREADLINE_STORAGE_UNAVAILABLE` when too many appends wait.
+ *
+ * `follow` tells every event of one thread that is appended from now on, once and in order, each in the context of the
+ * run that it belongs to. The follower is the user that is active when `follow` is called; a thread of another user tells nothing.
+ */
+export interface EventLog {
+  append (event: NewThreadEvent, attempt: number): Promise<ThreadEvent>
+  follow (threadId: ThreadId, receive: (event: ThreadEvent) => void): Unfollow
+  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[]>
+  /** Followed threads; 0 when nobody is connected. */
+  readonly followed: number
+  /** Waits for what is being appended, then refuses everything. */
+  close (): Promise<void>
+}

@@ -1,0 +1,18 @@
+import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
+import type { ThreadId } from '../protocol/ids.ts'
+
+/** An event together with its run's attempt, the fence that keeps a stale execution from writing. */
+export interface Append {
+  readonly event: NewThreadEvent
+  readonly attempt: number
+}
+
+export type Appended =
+  | { readonly sequence: number }
+  | { readonly refused: 'thread-not-found' | 'run-not-active' }
+
+/** What the log asks of the database; its promises are told at `lib/storage`'s port of the same name. */
+export interface EventStore {
+  append (batch: readonly Append[]): Promise<readonly Appended[]>
+  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[]>
+}
