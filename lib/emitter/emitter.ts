@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { attributes } from '../context/attributes.ts'
+import { currentRun } from '../context/current-thread.ts'
+import { guard } from '../context/guard.ts'
+import { withHop } from '../context/hop.ts'
+import { activeTraceparent } from '../context/traceparent.ts'
+import { isThreadlineError, ThreadlineError } from '../errors.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { NewThreadEvent, PayloadOf, RunEventType, ThreadEvent } from '../protocol/events.ts'
+import { newEventId } from '../protocol/ids.ts'
+import { RunStory } from '../protocol/run-rules.ts'
+import { DeltaBuffer } from './delta-buffer.ts'
+import { toJson } from './to-json.ts'
+
+/**
+ * The one way out of a run. Each `emit` becomes one event of the run that is active, in the order of the calls, and resolves
+ * with its place in the thread once it is durable. Throws `THREADLINE_CONTEXT_MISMATCH` when it is used outside of the run it was
+ * made for, `THREADLINE_INVALID_EVENT` for an event that breaks the run's story, and what the log throws. A log that fails
+ * for a moment is tried again: the event is stored once.
+ */
+export interface Emitter {
+  emit<Type extends RunEventType>(type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>>
+  /** Text of the answer as it comes; pieces are gathered before they become an event. */
+  delta (text: string, step: number): void
+  /** Resolves when everything told so far is durable; rejects with the first error of a delta. */
+  flush (): Promise<void>
+  readonly ended: boolean
+  /** Tool calls that were announced and have not completed. */
+  readonly openTools: readonly string[]
+}
+
+export interface EmitterOptions {
+  readonly log: Pick<EventLog, 'append'>
+  /** The attempt of the run, by which the log refuses a stale execution. */
+  readonly attempt: number
+  readonly agentName: string
+  readonly deltaLimits?: { maxDelayMs: number, maxCharacters: number }
+}
+
+const retryDelaysMs = [10, 40, 160, 640]
+/** The end of a run is waited for by everybody; it is tried for longer. */
+const completionRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000]
+
+/** Makes the emitter of the run that is active now. Throws `THREADLINE_NO_CONTEXT` outside of a run. */
+export function createEmitter (options: EmitterOptions): Emitter {
+  const { userId, threadId, runId, requestId } = currentRun()
+  const story = new RunStory()
+  let told: Promise<unknown> = Promise.resolve()
+  let failed: { error: unknown } | undefined
+  let deltaStep = 0
+  const deltas = new DeltaBuffer(
+    (text) => { send('agent_delta', { text, step: deltaStep }).catch((error: unknown) => { failed ??= { error } }) },
+    options.deltaLimits ?? { maxDelayMs: 40, maxCharacters: 2_000 }
+  )
+
+  async function send<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+    guard({ userId, threadId, runId }, 'emitter')
+    const violation = story.tell({ type, payload })
+    if (violation !== undefined) {
+      throw new ThreadlineError('THREADLINE_INVALID_EVENT', `${type} breaks the run's story: ${violation.rule}`)
+    }
+    const before = told
+    const sent = before.catch(() => undefined).then(() => type === 'agent_delta' ? store(type, payload) : storeAsHop(type, payload))
+    told = sent
+    return await sent
+  }
+
+  function storeAsHop<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+    return withHop('emitter', { attributes: { [attributes.eventType]: type } }, async (span) => {
+      const event = await store(type, payload)
+      span.setAttributes({ [attributes.eventId]: event.event_id, [attributes.sequence]: event.sequence })
+      return event
+    })
+  }
+
+  async function store<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+    const traceparent = activeTraceparent()
+    const event: NewThreadEvent<Type> = {
+      type,
+      event_id: newEventId(),
+      timestamp: new Date().toISOString(),
+      user_id: userId,
+      thread_id: threadId,
+      run_id: runId,
+      request_id: requestId,
+      agent_name: options.agentName,
+      payload: toJson(payload) as PayloadOf<Type>, // toJson keeps JSON data as it is
+      ...(traceparent === undefined ? {} : { traceparent })
+    }
+    const { sequence, epoch } = await appendWithRetry(options.log, event, options.attempt)
+    return { ...event, sequence, epoch }
+  }
+
+  return {
+    async emit (type, payload) {
+      deltas.flush()
+      return await send(type, payload)
+    },
+    delta (text, step) {
+      if (step !== deltaStep) deltas.flush()
+      deltaStep = step
+      deltas.add(text)
+    },
+    async flush () {
+      deltas.flush()
+      await told.catch(() => undefined)
+      if (failed !== undefined) throw failed.error
+    },
+    get ended () { return story.ended },
+    get openTools () { return story.openTools }
+  }
+}
+
+async function appendWithRetry (log: Pick<EventLog, 'append'>, event: NewThreadEvent, attempt: number): Promise<ThreadEvent> {
+  for (const delayMs of event.type === 'agent_completed' ? completionRetryDelaysMs : retryDelaysMs) {
+    try {
+      return await log.append(event, attempt)
+    } catch (error) {
+      if (!isThreadlineError(error, 'THREADLINE_STORAGE_UNAVAILABLE')) throw error
+      await delay(delayMs)
+    }
+  }
+  return await log.append(event, attempt)
+}

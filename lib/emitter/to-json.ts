@@ -1,0 +1,54 @@
+/** What stands in an event for something that JSON cannot say. */
+const unreadable = '[unreadable]'
+
+/**
+ * Any value as plain JSON data, without throwing: dates as ISO 8601, sets and maps as arrays and objects, big integers as text,
+ * errors by name and message, byte arrays by their length, cycles, functions and failing getters by a word in brackets.
+ * What an object's own `toJSON` says is respected.
+ */
+export function toJson (value: unknown): unknown {
+  return convert(value, [])
+}
+
+function convert (value: unknown, parents: readonly object[]): unknown {
+  switch (typeof value) {
+    case 'string': return value.isWellFormed() ? value : value.toWellFormed()
+    case 'boolean': return value
+    case 'number': return Number.isFinite(value) ? value : String(value)
+    case 'bigint': return value.toString()
+    case 'undefined': return null
+    case 'symbol': return value.toString()
+    case 'function': return '[function]'
+    case 'object': return value === null ? null : convertObject(value, parents)
+  }
+}
+
+function convertObject (value: object, parents: readonly object[]): unknown {
+  if (parents.includes(value)) return '[circular]'
+  if (parents.length >= 32) return '[too deep]'
+  const inside = [...parents, value]
+  try {
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
+    if (value instanceof Error) return { name: value.name, message: value.message }
+    if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`
+    if (Array.isArray(value) || value instanceof Set) return [...value].map((item) => convert(item, inside))
+    if (value instanceof Map) return convertEntries([...value].map(([key, item]) => [String(key), item]), inside)
+    if ('toJSON' in value && typeof value.toJSON === 'function') return convert(value.toJSON(), inside)
+    return convertEntries(Object.keys(value).map((key) => [key, readSafely(value, key)]), inside)
+  } catch {
+    return unreadable // a proxy or an iterator of the payload threw: the event is still told
+  }
+}
+
+function convertEntries (entries: readonly (readonly [string, unknown])[], parents: readonly object[]): Record<string, unknown> {
+  const said = entries.filter(([, item]) => item !== undefined)
+  return Object.fromEntries(said.map(([key, item]) => [key, convert(item, parents)]))
+}
+
+function readSafely (value: object, key: string): unknown {
+  try {
+    return Reflect.get(value, key)
+  } catch {
+    return unreadable // the getter threw
+  }
+}
