@@ -1,0 +1,147 @@
+import { Compile, type Validator } from 'typebox/compile'
+import { attributes } from '../context/attributes.ts'
+import { childRequest } from '../context/child-request.ts'
+import { currentRun } from '../context/current-thread.ts'
+import { failSpan, withHop } from '../context/hop.ts'
+import type { Logger } from '../context/logger.ts'
+import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
+import type { Emitter } from '../emitter/emitter.ts'
+import { redact } from '../emitter/redact.ts'
+import { toJson } from '../emitter/to-json.ts'
+import type { Tool } from './define-tool.ts'
+
+/** How a tool call went. A failing tool is an outcome: the caller decides what follows. */
+export type ToolOutcome =
+  | { readonly success: true, readonly result: unknown }
+  | { readonly success: false, readonly error: ReturnType<typeof toPublicError> }
+
+export interface ToolRequest {
+  readonly toolCallId: string
+  readonly name: string
+  readonly input: unknown
+}
+
+/**
+ * Runs the tools of one run. Each `dispatch` tells one `tool_executing` and exactly one `tool_completed`, also for an unknown, denied,
+ * failing or stuck tool, and never throws but for an aborted run or a failing emitter. The tool runs as a child request of
+ * the run. One that does not end when its signal is aborted is abandoned: its late result is discarded.
+ */
+export interface Dispatcher {
+  dispatch (request: ToolRequest): Promise<ToolOutcome>
+  /** Resolves when every call has told its `tool_completed`, or failed to. */
+  settled (): Promise<void>
+}
+
+export interface DispatcherOptions {
+  readonly tools: readonly Tool[]
+  readonly emitter: Emitter
+  readonly signal: AbortSignal
+  readonly defaultTimeoutMs: number
+  readonly logger: Logger
+}
+
+export function createDispatcher (options: DispatcherOptions): Dispatcher {
+  const { emitter, logger } = options
+  const tools = new Map(options.tools.map((tool) => [tool.name, tool]))
+
+  async function perform (request: ToolRequest): Promise<unknown> {
+    const tool = tools.get(request.name)
+    if (tool === undefined) throw new ThreadlineError('THREADLINE_TOOL_NOT_FOUND', `There is no tool ${request.name.slice(0, 64)}`)
+    if (tool.permit !== undefined && !await tool.permit()) throw new ThreadlineError('THREADLINE_TOOL_DENIED')
+    const validator = validatorOf(tool)
+    if (!validator.Check(request.input)) throw new ThreadlineError('THREADLINE_BAD_REQUEST', describeMismatch(validator, request.input))
+    return await limited(tool, request, options)
+  }
+
+  async function performAsHop (request: ToolRequest): Promise<ToolOutcome> {
+    const name = `execute_tool ${request.name.slice(0, 64)}`
+    const spanAttributes = {
+      [attributes.operation]: 'execute_tool',
+      [attributes.toolName]: request.name.slice(0, 64),
+      [attributes.toolCallId]: request.toolCallId,
+      [attributes.toolType]: 'function'
+    }
+    return await childRequest(name, () => withHop('tool', { name, attributes: spanAttributes }, async (span) => {
+      try {
+        return { success: true, result: toJson(await perform(request)) }
+      } catch (err) {
+        failSpan(span, err)
+        if (!isThreadlineError(err)) logger.warn({ err, tool: request.name.slice(0, 64) }, 'a tool failed')
+        return { success: false, error: publicErrorOfTool(err) }
+      }
+    }))
+  }
+
+  async function tell (request: ToolRequest): Promise<ToolOutcome> {
+    const shown = { tool_call_id: request.toolCallId, tool: request.name.slice(0, 64) }
+    await emitter.emit('tool_executing', { ...shown, parameters: redact(request.input) })
+    const startedAt = performance.now()
+    const outcome = await performAsHop(request)
+    const ending = outcome.success ? { result: redact(outcome.result) } : { error: outcome.error }
+    const durationMs = Math.round(performance.now() - startedAt)
+    await emitter.emit('tool_completed', { ...shown, success: outcome.success, duration_ms: durationMs, ...ending })
+    return outcome
+  }
+
+  const running = new Set<Promise<ToolOutcome>>()
+  return {
+    async dispatch (request) {
+      const outcome = tell(request)
+      running.add(outcome)
+      try {
+        return await outcome
+      } finally {
+        running.delete(outcome)
+      }
+    },
+    async settled () { await Promise.allSettled(running) }
+  }
+}
+
+async function limited (tool: Tool, request: ToolRequest, options: DispatcherOptions): Promise<unknown> {
+  const timeoutMs = tool.timeoutMs ?? options.defaultTimeoutMs
+  const limit = new AbortController()
+  // A timer of its own: the one in AbortSignal.timeout() does not keep the process alive, and may never fire.
+  const timer = setTimeout(() => {
+    limit.abort(new ThreadlineError('THREADLINE_TIMED_OUT', `The tool took longer than ${timeoutMs} ms`))
+  }, timeoutMs)
+  const signal = AbortSignal.any([options.signal, limit.signal])
+  try {
+    const call = { toolCallId: request.toolCallId, idempotencyKey: `${currentRun().runId}/${request.toolCallId}`, signal }
+    const input = request.input as never // checked against the tool's schema by the caller
+    return await untilAborted(signal, async () => await tool.execute(input, call))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** The work's result, or the signal's reason as soon as it is aborted, whatever the work does then. */
+async function untilAborted<T> (signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  signal.throwIfAborted()
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const abort = (): void => { reject(signal.reason as Error) } // an Error: every abort of ours gives one as reason
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await Promise.race([work(), aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+const validators = new WeakMap<Tool, Validator>()
+
+function validatorOf (tool: Tool): Validator {
+  const validator = validators.get(tool) ?? Compile(tool.input)
+  validators.set(tool, validator)
+  return validator
+}
+
+function describeMismatch (validator: Validator, input: unknown): string {
+  const [first] = validator.Errors(input)
+  return `The tool's parameters do not match its schema: ${first?.instancePath ?? ''} ${first?.message ?? ''}`.trim()
+}
+
+function publicErrorOfTool (error: unknown): ReturnType<typeof toPublicError> {
+  if (isThreadlineError(error)) return toPublicError(error)
+  return toPublicError(new ThreadlineError('THREADLINE_TOOL_FAILED'))
+}
