@@ -1,0 +1,129 @@
+import { SpanStatusCode, type Span } from '@opentelemetry/api'
+import type { AgentInstance, AgentRegistry } from '../agents/agent-registry.ts'
+import type { ConversationMessage } from '../agents/define-agent.ts'
+import { attributes } from '../context/attributes.ts'
+import { bindThread } from '../context/bind.ts'
+import { guard } from '../context/guard.ts'
+import { withHop } from '../context/hop.ts'
+import type { Logger } from '../context/logger.ts'
+import { onLeave, withScope } from '../context/scope.ts'
+import { createEmitter, type Emitter } from '../emitter/emitter.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { PayloadOf } from '../protocol/events.ts'
+import { newMessageId } from '../protocol/ids.ts'
+import type { MessageStore, RunRecord } from '../storage/storage.ts'
+import { runAgent, type AgentAnswer } from './run-agent.ts'
+import { endingOfError, RunStopped } from './run-outcome.ts'
+import type { Slots } from './slots.ts'
+
+export interface ExecutionOptions {
+  readonly agents: AgentRegistry
+  readonly messages: MessageStore
+  readonly log: EventLog
+  readonly slots: Slots
+  readonly logger: Logger
+  readonly runTimeoutMs: number
+  readonly toolTimeoutMs: number
+  readonly stepLimit: number
+  /** How long a run waits for a slot in silence. */
+  readonly waitNoticeMs: number
+}
+
+const historyLimit = 50
+
+/**
+ * Executes a claimed run to its end, in the context of that run: `agent_started` first, one `agent_completed` last, whatever
+ * happens between them. `controller` stops it. Throws `THREADLINE_CONTEXT_MISMATCH`, before any event, when the active identity is not
+ * the run's; else only when the end itself cannot be stored.
+ */
+export async function executeRun (run: RunRecord, controller: AbortController, options: ExecutionOptions): Promise<void> {
+  guard(run, 'engine')
+  await withScope(async () => {
+    const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent })
+    const answer: AgentAnswer = { text: '', usage: { input_tokens: 0, output_tokens: 0 } }
+    const ending = await endingOf(run, controller, emitter, answer, options)
+    await emitter.emit('agent_completed', { ...ending, ...contentOf(answer) })
+  })
+}
+
+type Ending = PayloadOf<'agent_completed'>
+
+async function endingOf (
+  run: RunRecord, controller: AbortController, emitter: Emitter, answer: AgentAnswer, options: ExecutionOptions
+): Promise<Ending> {
+  try {
+    const instance = options.agents.create(run.agent)
+    const name = `invoke_agent ${run.agent}`
+    const spanAttributes = { [attributes.operation]: 'invoke_agent', [attributes.agentName]: run.agent }
+    return await withHop('engine', { name, attributes: spanAttributes }, async (span) => {
+      const ending = await work(run, instance, controller, emitter, answer, options)
+      markEnding(span, ending)
+      return ending
+    })
+  } catch (err) {
+    options.logger.warn({ err }, 'a run could not be started')
+    return endingOfError(err, controller.signal)
+  }
+}
+
+async function work (
+  run: RunRecord, instance: AgentInstance, controller: AbortController, emitter: Emitter, answer: AgentAnswer, options: ExecutionOptions
+): Promise<Ending> {
+  const { signal } = controller
+  limitTime(controller, instance.agent.limits.runTimeoutMs ?? options.runTimeoutMs)
+  try {
+    await emitter.emit('agent_started', { agent: run.agent, message_id: run.messageId, input: run.input })
+    onLeave(await waitForSlot(signal, emitter, options))
+    await emitter.emit('agent_thinking', { message: 'Reading the message', step: 0 })
+    await runAgent({ instance, emitter, answer, signal, content: run.input, history: await historyOf(run, options), context: run.context }, options)
+    signal.throwIfAborted()
+    await emitter.flush()
+    return { status: 'completed', usage: answer.usage }
+  } catch (err) {
+    const ending = endingOfError(err, signal)
+    if (ending.status === 'failed') options.logger.warn({ err, reason: ending.reason }, 'a run failed')
+    await emitter.flush().catch(() => undefined) // the run fails already, for the first reason
+    return ending
+  }
+}
+
+/** Aborts the run at its time limit. The timer is the run's own, and ends with its scope. */
+function limitTime (controller: AbortController, timeoutMs: number): void {
+  const timer = setTimeout(() => { controller.abort(new RunStopped('timed_out')) }, timeoutMs)
+  onLeave(() => { clearTimeout(timer) })
+}
+
+async function waitForSlot (signal: AbortSignal, emitter: Emitter, { slots, waitNoticeMs, logger }: ExecutionOptions): Promise<() => void> {
+  const tell = bindThread(() => {
+    emitter.emit('agent_thinking', { message: 'Waiting for a free place', step: 0 })
+      .catch((err: unknown) => { logger.warn({ err }, 'a waiting run could not say so') })
+  })
+  const notice = setInterval(tell, waitNoticeMs)
+  try {
+    return await slots.acquire(signal)
+  } finally {
+    clearInterval(notice)
+  }
+}
+
+/** The thread before this message. What was said after it waits for its own run. */
+async function historyOf (run: RunRecord, { messages }: ExecutionOptions): Promise<readonly ConversationMessage[]> {
+  const page = await messages.history(run.threadId, { limit: historyLimit })
+  return page.messages
+    .filter(({ role, message_id: id }) => role === 'assistant' || id < run.messageId)
+    .map(({ role, content }) => ({ role, content }))
+}
+
+/** What was answered so far is kept, also when the run was stopped or failed. */
+function contentOf (answer: AgentAnswer): Pick<Ending, 'message_id' | 'content'> {
+  return answer.text === '' ? {} : { message_id: newMessageId(), content: answer.text }
+}
+
+function markEnding (span: Span, ending: Ending): void {
+  span.setAttribute(attributes.runStatus, ending.status)
+  span.setAttribute(attributes.inputTokens, ending.usage?.input_tokens ?? 0)
+  span.setAttribute(attributes.outputTokens, ending.usage?.output_tokens ?? 0)
+  if (ending.error === undefined) return
+  span.setAttribute(attributes.errorType, ending.error.code)
+  span.setStatus({ code: SpanStatusCode.ERROR, message: ending.error.message })
+}

@@ -1,0 +1,45 @@
+import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
+import type { PayloadOf, RunOutcome } from '../protocol/events.ts'
+
+/**
+ * Why a run stopped, in words that clients may read and act on. `cancelled`: the user stopped it. `interrupted`: a newer message
+ * took its place. `server_stopped`, `server_restarted`: it can be asked for again.
+ */
+export type StopReason = 'cancelled' | 'interrupted' | 'timed_out' | 'server_stopped' | 'server_restarted'
+
+/** The reason with which a run's signal is aborted. */
+export class RunStopped extends ThreadlineError {
+  readonly stopReason: StopReason
+
+  constructor (stopReason: StopReason) {
+    super(codes[stopReason])
+    this.stopReason = stopReason
+  }
+}
+
+const codes = {
+  cancelled: 'THREADLINE_CANCELLED',
+  interrupted: 'THREADLINE_CANCELLED',
+  timed_out: 'THREADLINE_TIMED_OUT',
+  server_stopped: 'THREADLINE_SHUTTING_DOWN',
+  server_restarted: 'THREADLINE_SHUTTING_DOWN'
+} as const
+
+const outcomes: Record<StopReason, RunOutcome> = {
+  cancelled: 'cancelled',
+  interrupted: 'cancelled',
+  timed_out: 'timed_out',
+  server_stopped: 'failed',
+  server_restarted: 'failed'
+}
+
+type Ending = Pick<PayloadOf<'agent_completed'>, 'status' | 'reason' | 'error'>
+
+/** How a run that threw ends. A stop explains whatever error it led to; any other error is a failure. */
+export function endingOfError (error: unknown, signal: AbortSignal): Ending {
+  const cause: unknown = signal.aborted ? signal.reason : error
+  if (cause instanceof RunStopped) {
+    return { status: outcomes[cause.stopReason], reason: cause.stopReason, error: toPublicError(cause) }
+  }
+  return { status: 'failed', reason: isThreadlineError(cause) ? cause.message : 'internal_error', error: toPublicError(cause) }
+}
