@@ -1,0 +1,12 @@
+import { currentThread } from '../context/current-thread.ts'
+import type { Handler } from './handler.ts'
+
+/** Hides a thread, and takes the user's connections out of it. Its rows are kept until they are purged. */
+export const deleteThread: Handler<'delete_thread'> = async (_command, connection, { storage }) => {
+  const { threadId } = currentThread()
+  await storage.threads.remove(threadId)
+
+  connection.vacate()
+  connection.reply('thread_deleted', { thread_id: threadId })
+  connection.tellOthers('thread_deleted', { thread_id: threadId })
+}
