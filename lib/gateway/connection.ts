@@ -1,0 +1,124 @@
+import type { SpanContext } from '@opentelemetry/api'
+import { guard } from '../context/guard.ts'
+import type { CloseReason } from '../protocol/close-codes.ts'
+import type { ServerEvent, ThreadEvent } from '../protocol/events.ts'
+import type { ConnectionId, ThreadId, UserId } from '../protocol/ids.ts'
+import { ConnectionLife, type ConnectionState } from './connection-state.ts'
+import type { Outbox, Sent } from './outbox.ts'
+
+export interface ConnectionOptions {
+  readonly connectionId: ConnectionId
+  readonly userId: UserId
+  readonly threadId: ThreadId | undefined
+  readonly outbox: Outbox
+  /** The span of the handshake, to which each message's trace is linked. */
+  readonly handshake: SpanContext
+  /** Events that may be held back while the connection enters a thread. */
+  readonly maxHeld: number
+}
+
+/** Events of a thread that the connection is about to be in. */
+interface Entering { readonly threadId: ThreadId, readonly held: ThreadEvent[] }
+
+/**
+ * One socket of one user, in at most one thread. Everything that is written to it passes `write`, which compares the connection's
+ * owner, and for a thread's event its thread, with the active identity and with the event itself.
+ */
+export class Connection {
+  readonly connectionId: ConnectionId
+  readonly userId: UserId
+  readonly connectedAt = new Date().toISOString()
+  readonly handshake: SpanContext
+  /** Changed by the connection registry alone. */
+  threadId: ThreadId | undefined
+  readonly #outbox: Outbox
+  readonly #maxHeld: number
+  readonly #life = new ConnectionLife()
+  #entering: Entering | undefined
+  #heardAt = performance.now()
+  #spokenAt = performance.now()
+
+  constructor (options: ConnectionOptions) {
+    this.connectionId = options.connectionId
+    this.userId = options.userId
+    this.threadId = options.threadId
+    this.handshake = options.handshake
+    this.#outbox = options.outbox
+    this.#maxHeld = options.maxHeld
+  }
+
+  get state (): ConnectionState { return this.#life.state }
+  get active (): boolean { return this.#life.state === 'connecting' || this.#life.state === 'open' }
+
+  open (): boolean { return this.#life.move('open') }
+  closed (): boolean { return this.#life.move('closed') }
+
+  /** A pong was received: the peer lives. */
+  heard (): void { this.#heardAt = performance.now() }
+
+  /** A frame was received: the peer lives, and has something to say. */
+  spoke (): void {
+    this.heard()
+    this.#spokenAt = this.#heardAt
+  }
+
+  /**
+   * Pings the peer; cuts it off when nothing was heard of it for longer than `silentMs`, and says goodbye when it has said nothing
+   * for longer than `idleMs` (0: it may be idle for ever).
+   */
+  beat ({ silentMs, idleMs }: { silentMs: number, idleMs: number }): void {
+    const now = performance.now()
+    if (now - this.#heardAt > silentMs) this.#outbox.terminate()
+    else if (idleMs > 0 && now - this.#spokenAt > idleMs) this.close('idle')
+    else this.#outbox.ping()
+  }
+
+  close (reason: CloseReason): void {
+    this.#life.move('closing')
+    this.#outbox.close(reason)
+  }
+
+  terminate (): void { this.#outbox.terminate() }
+
+  /** Whether an event of this thread is meant for this connection, now or once it has entered. */
+  wants (threadId: ThreadId): boolean {
+    return this.threadId === threadId || this.#entering?.threadId === threadId
+  }
+
+  /** From now on, events of the thread are held back for this connection. */
+  hold (threadId: ThreadId): void {
+    this.#entering = { threadId, held: [] }
+  }
+
+  /** Ends the holding back, and gives what was held. */
+  release (): readonly ThreadEvent[] {
+    const held = this.#entering?.held ?? []
+    this.#entering = undefined
+    return held
+  }
+
+  /** True when the event was held back, false when it is to be written now. */
+  holdBack (event: ThreadEvent): boolean {
+    if (this.#entering?.threadId !== event.thread_id) return false
+    if (this.#entering.held.length >= this.#maxHeld) this.close('slowConsumer')
+    else this.#entering.held.push(event)
+    return true
+  }
+
+  /**
+   * Writes an event that is for this connection alone, or for its user. Throws `THREADLINE_CONTEXT_MISMATCH`, and writes nothing,
+   * when the event, the connection and the active identity are not all of one user.
+   */
+  write (event: ServerEvent, frame: string = JSON.stringify(event)): Sent {
+    guard({ userId: event.user_id }, 'socket.send')
+    guard({ userId: this.userId }, 'socket.send')
+    return this.#outbox.send(frame)
+  }
+
+  /** Writes an event of a thread: its thread, the connection's and the active one must be the same. */
+  writeThreadEvent (event: ThreadEvent, frame: string): Sent {
+    guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'socket.send')
+    guard({ userId: this.userId, threadId: this.threadId ?? null }, 'socket.send')
+    return this.#outbox.send(frame)
+  }
+}

@@ -1,0 +1,59 @@
+import { attributes } from '../context/attributes.ts'
+import { currentIdentity, currentThread } from '../context/current-thread.ts'
+import { withHop } from '../context/hop.ts'
+import { ThreadlineError } from '../errors.ts'
+import type { HandlerConnection } from '../handlers/handler.ts'
+import type { ServerEvent } from '../protocol/events.ts'
+import type { UserId } from '../protocol/ids.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
+import type { Connection } from './connection.ts'
+import { createEvent } from './create-event.ts'
+import type { ThreadMembership } from './thread-membership.ts'
+
+export interface HandlerConnectionOptions {
+  readonly connection: Connection
+  readonly registry: ConnectionRegistry
+  readonly membership: ThreadMembership
+  readonly replyTo: string | undefined
+  readonly verifyToken: (token: string) => Promise<{ readonly userId: UserId, readonly expiresAt: Date }>
+  readonly renewed: (expiresAt: Date) => void
+}
+
+/** The connection as the handler of one command sees it. */
+export function createHandlerConnection (options: HandlerConnectionOptions): HandlerConnection {
+  const { connection, registry, membership, replyTo } = options
+  const others = (connections: Iterable<Connection>): Connection[] => [...connections].filter((other) => other !== connection)
+
+  return {
+    reply: (type, payload) => { writeAsHop(connection, createEvent(type, payload, { replyTo })) },
+    tellOthers: (type, payload) => {
+      writeToAll(others(registry.getUserConnections()), createEvent(type, payload, { threadId: null }))
+    },
+    tellThread: (type, payload) => {
+      writeToAll(others(registry.getUserConnectionsByThread(currentThread().threadId)), createEvent(type, payload))
+    },
+    enter: (prepare) => membership.enter(connection, prepare),
+    vacate: () => { membership.vacate() },
+    renew: async (token) => {
+      const caller = await options.verifyToken(token)
+      if (caller.userId !== currentIdentity().userId) throw new ThreadlineError('THREADLINE_SENDER_MISMATCH')
+      options.renewed(caller.expiresAt)
+      return caller.expiresAt
+    }
+  }
+}
+
+/** Writes an event to one connection, as the hop `socket.send`. */
+export function writeAsHop (connection: Connection, event: ServerEvent): void {
+  const spanAttributes = {
+    [attributes.connectionId]: connection.connectionId,
+    [attributes.eventType]: event.type,
+    [attributes.eventId]: event.event_id
+  }
+  withHop('socket.send', { attributes: spanAttributes }, () => connection.write(event))
+}
+
+function writeToAll (connections: readonly Connection[], event: ServerEvent): void {
+  const frame = JSON.stringify(event)
+  for (const connection of connections) connection.write(event, frame)
+}

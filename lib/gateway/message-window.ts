@@ -1,0 +1,41 @@
+import type { UserId } from '../protocol/ids.ts'
+
+/** How many frames a user may send, on all connections of this node together, in any span of `windowMs`: a sliding window. */
+export class MessageWindow {
+  readonly #limit: number
+  readonly #windowMs: number
+  readonly #now: () => number
+  readonly #times = new Map<UserId, number[]>()
+
+  constructor (options: { limit: number, windowMs: number, now?: () => number }) {
+    this.#limit = options.limit
+    this.#windowMs = options.windowMs
+    this.#now = options.now ?? (() => performance.now())
+  }
+
+  get size (): number { return this.#times.size }
+
+  /** Counts a frame of the user. False, and not counted, when the window is full. */
+  admit (userId: UserId): boolean {
+    const times = this.#recent(userId)
+    if (times.length >= this.#limit) return false
+    times.push(this.#now())
+    this.#times.set(userId, times)
+    return true
+  }
+
+  /** Forgets users who have not sent anything for a whole window. */
+  sweep (): void {
+    for (const userId of this.#times.keys()) {
+      if (this.#recent(userId).length === 0) this.#times.delete(userId)
+    }
+  }
+
+  #recent (userId: UserId): number[] {
+    const since = this.#now() - this.#windowMs
+    const times = this.#times.get(userId) ?? []
+    const expired = times.findIndex((time) => time > since)
+    times.splice(0, expired === -1 ? times.length : expired)
+    return times
+  }
+}
