@@ -1,12 +1,12 @@
 import { IncomingMessage, type RequestOptions } from 'node:http'
 import type { Attributes, Span } from '@opentelemetry/api'
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http'
-import { UndiciInstrumentation, type UndiciRequest } from '@opentelemetry/instrumentation-undici'
+import { UndiciInstrumentation } from '@opentelemetry/instrumentation-undici'
 import { ATTR_URL_FULL, ATTR_URL_QUERY } from '@opentelemetry/semantic-conventions'
 import { identityAttributes, tryCurrentIdentity } from '../context/current-thread.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { baggageHeaderFor, type BaggageHosts } from './outgoing-baggage.ts'
-import { redactQuery, secretParameters } from './redact-query.ts'
+import { redactQuery } from './redact-query.ts'
 
 /**
  * HTTP as spans, both ways. A request that comes in starts a trace of its own, linked to the trace that the client claims; the span
@@ -18,17 +18,20 @@ export function createInstrumentations (baggageHosts: BaggageHosts): readonly [H
   return [
     new HttpInstrumentation({
       requireParentforOutgoingSpans: true,
-      redactedQueryParams: [...secretParameters],
-      redactedQueryParamsServer: [...secretParameters],
       requestHook: (span, request) => { if (request instanceof IncomingMessage) linkToClient(span, request) },
+      startIncomingSpanHook: ({ url = '' }) => redactedQueryOf(url),
       startOutgoingSpanHook: (request) => {
-        addBaggage(request, baggageHosts)
-        return servedIdentity()
+        const target = targetOf(request)
+        if (target === undefined) return servedIdentity()
+        addBaggage(request, target, baggageHosts)
+        return { ...servedIdentity(), [ATTR_URL_FULL]: redactQuery(`${target.origin}${request.path ?? '/'}`) }
       }
     }),
     new UndiciInstrumentation({
       requireParentforSpans: true,
-      startSpanHook: (request) => ({ ...servedIdentity(), ...redactedUrl(request) }),
+      startSpanHook: ({ path, origin }) => ({
+        ...servedIdentity(), ...redactedQueryOf(path), [ATTR_URL_FULL]: redactQuery(`${origin}${path}`)
+      }),
       requestHook: (_span, request) => {
         const header = baggageHeaderFor(new URL(request.origin), baggageHosts)
         if (header !== undefined) request.addHeader('baggage', header)
@@ -45,9 +48,8 @@ function linkToClient (span: Span, request: IncomingMessage): void {
 
 // The hook gets the instrumentation's own copy of the options, before it copies and completes the headers. Afterwards is too late:
 // a request with `Expect` has sent its headers by then.
-function addBaggage (request: RequestOptions, hosts: BaggageHosts): void {
-  const target = targetOf(request)
-  const header = target === undefined ? undefined : baggageHeaderFor(target, hosts)
+function addBaggage (request: RequestOptions, target: URL, hosts: BaggageHosts): void {
+  const header = baggageHeaderFor(target, hosts)
   if (header === undefined || Array.isArray(request.headers)) return
   request.headers = Object.assign({}, request.headers, { baggage: header })
 }
@@ -55,17 +57,18 @@ function addBaggage (request: RequestOptions, hosts: BaggageHosts): void {
 /** Whom Node will connect to: `hostname` before `host`, whatever a `Host` header says. A Unix socket is no host. */
 function targetOf (request: RequestOptions): URL | undefined {
   if (request.socketPath) return undefined
-  const host = request.hostname ?? request.host ?? 'localhost'
-  const port = request.port ?? request.defaultPort ?? ''
-  return URL.parse(`${request.protocol ?? 'http:'}//${host.includes(':') ? `[${host}]` : host}:${port}`) ?? undefined
+  const host = request.hostname || request.host || 'localhost'
+  const port = request.port || request.defaultPort || ''
+  return URL.parse(`${request.protocol || 'http:'}//${host.includes(':') ? `[${host}]` : host}:${port}`) ?? undefined
+}
+
+/** The instrumentations would show the whole query, or hide parameters only if their names are written as expected. */
+function redactedQueryOf (url: string): Attributes {
+  const query = url.indexOf('?')
+  return query === -1 ? {} : { [ATTR_URL_QUERY]: redactQuery(url.slice(query)).slice(1) }
 }
 
 function servedIdentity (): Attributes {
   const identity = tryCurrentIdentity()
   return identity === undefined ? {} : identityAttributes(identity)
-}
-
-function redactedUrl (request: UndiciRequest): Attributes {
-  const url = URL.parse(request.path, request.origin)
-  return url === null ? {} : { [ATTR_URL_FULL]: redactQuery(url.href), [ATTR_URL_QUERY]: redactQuery(url.search) }
 }
