@@ -1,0 +1,49 @@
+/** When and whether to connect again. Pure: chance is passed in, and nothing here waits. */
+export interface ReconnectPolicy {
+  /** The most that the first delay can be. It doubles with each attempt in a row. */
+  readonly baseMs: number
+  /** The most that any delay can be. */
+  readonly maxMs: number
+  /** How often in a row it is tried again before the client gives up. */
+  readonly maxAttempts: number
+  /** A connection that lived this long starts the counting anew; a shorter one is one more failure. */
+  readonly stableMs: number
+}
+
+export const defaultReconnectPolicy: ReconnectPolicy = {
+  baseMs: 500,
+  maxMs: 30_000,
+  maxAttempts: Infinity,
+  stableMs: 10_000
+}
+
+/**
+ * How long to wait before attempt `attempt` (from 0) in a row: anything between nothing and a bound that doubles up to
+ * `maxMs` ("full jitter", AWS Architecture Blog, Exponential Backoff and Jitter), so that the clients of a server that went
+ * away do not come back at the same moment. `random` gives a number from 0 up to but not including 1.
+ */
+export function reconnectDelayMs (attempt: number, policy: ReconnectPolicy, random: () => number): number {
+  return Math.floor(random() * Math.min(policy.maxMs, policy.baseMs * 2 ** attempt))
+}
+
+/** Whether to connect again after this close code: not in 4400–4499, where the same attempt would only fail again. */
+export function mayReconnect (code: number): boolean {
+  return code < 4400 || code > 4499
+}
+
+const notAuthenticated = 4401
+const idle = 4408
+const limits = 4429
+
+/** After a close: stop for good, try once more at once with a new token, or try again after a delay. */
+export type NextStep = 'stop' | 'renew' | 'wait'
+
+export function nextStep (code: number, renewal: { readonly canRenew: boolean, readonly alreadyRenewed: boolean }): NextStep {
+  if (mayReconnect(code)) return 'wait'
+  return code === notAuthenticated && renewal.canRenew && !renewal.alreadyRenewed ? 'renew' : 'stop'
+}
+
+/** Whether a later, unchanged attempt by hand can succeed where the client itself must not go on. */
+export function isRetryableByHand (code: number): boolean {
+  return code === idle || code === limits
+}
