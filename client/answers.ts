@@ -1,0 +1,30 @@
+import type { CommandOf, CommandType } from '../lib/protocol/commands.ts'
+import type { EventType, ServerEvent } from '../lib/protocol/events.ts'
+
+/** Which event answers which command. A command can cause more (`thread_created` before the first `message_accepted`). */
+export const answerTypes = {
+  user_message: 'message_accepted',
+  start_agent: 'run_created',
+  stop_agent: 'runs_stopping',
+  create_thread: 'thread_created',
+  rename_thread: 'thread_updated',
+  delete_thread: 'thread_deleted',
+  list_threads: 'thread_list',
+  switch_thread: 'thread_switched',
+  get_thread_history: 'thread_history',
+  authenticate: 'token_renewed',
+  typing: 'typing',
+  ping: 'pong'
+} as const satisfies Record<CommandType, EventType>
+
+export type AnswerTo<Name extends CommandType> = ServerEvent<(typeof answerTypes)[Name]>
+
+/** A command as the caller writes it. Without `id` it gets one. */
+export interface CommandToSend<Name extends CommandType> {
+  readonly type: Name
+  readonly id?: string
+  /** The thread of this command only; without it, the connection's. */
+  readonly thread_id?: string
+  readonly payload: CommandOf<Name>['payload']
+  readonly traceparent?: string
+}
