@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, request, type IncomingHttpHeaders } from 'node:http'
+import { createServer, request, type Agent, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Writable } from 'node:stream'
 import { buffer, json } from 'node:stream/consumers'
@@ -107,9 +107,12 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: unknown
+  /** The request went over a connection that another one had used. */
+  readonly reused?: boolean
 }
 
 export interface HttpInput {
+  readonly agent?: Agent
   readonly method?: string
   readonly token?: string
   readonly headers?: Record<string, string>
@@ -117,9 +120,10 @@ export interface HttpInput {
 }
 
 /** One HTTP request. Unlike `fetch` it can set `Host` and `Origin`. */
-export async function http (url: string, { method = 'GET', token, headers = {}, body }: HttpInput = {}): Promise<Answer> {
+export async function http (url: string, { method = 'GET', agent, token, headers = {}, body }: HttpInput = {}): Promise<Answer> {
   const outgoing = request(url, {
     method,
+    agent,
     headers: {
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -128,7 +132,7 @@ export async function http (url: string, { method = 'GET', token, headers = {}, 
   })
   outgoing.end(body === undefined ? undefined : JSON.stringify(body))
   const [response] = await once(outgoing, 'response')
-  return { status: response.statusCode, headers: response.headers, body: await json(response) }
+  return { status: response.statusCode, headers: response.headers, body: await json(response), reused: outgoing.reusedSocket }
 }
 
 export interface HandshakeInput {
@@ -137,7 +141,7 @@ export interface HandshakeInput {
 }
 
 export type Handshake =
-  | { readonly open: true, readonly socket: WebSocket, readonly subprotocol: string, readonly headers: IncomingHttpHeaders }
+  | { readonly open: true, readonly socket: WebSocket, readonly firstMessage: Promise<unknown>, readonly subprotocol: string, readonly headers: IncomingHttpHeaders }
   | ({ readonly open: false } & Answer)
 
 /** Opens a socket, or tells how it was refused. */
@@ -146,8 +150,10 @@ export async function openSocket (t: Test, url: string, { subprotocols = [], hea
   t.teardown(() => { socket.terminate() })
   const { promise, resolve, reject } = Promise.withResolvers<Handshake>()
   let upgradeHeaders: IncomingHttpHeaders = {}
+  // listened for from the start: it can come in the same packet as the answer to the handshake
+  const firstMessage = new Promise<unknown>((resolve) => { socket.once('message', (data: Buffer) => { resolve(JSON.parse(data.toString())) }) })
   socket.on('upgrade', (response) => { upgradeHeaders = response.headers })
-  socket.on('open', () => { resolve({ open: true, socket, subprotocol: socket.protocol, headers: upgradeHeaders }) })
+  socket.on('open', () => { resolve({ open: true, socket, firstMessage, subprotocol: socket.protocol, headers: upgradeHeaders }) })
   socket.on('unexpected-response', (_request, response) => {
     buffer(response).then((bytes) => {
       resolve({ open: false, status: response.statusCode ?? 0, headers: response.headers, body: JSON.parse(bytes.toString()) })
