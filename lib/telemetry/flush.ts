@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { metrics, ProxyTracerProvider, trace } from '@opentelemetry/api'
+import { logs, metrics, ProxyTracerProvider, trace } from '@opentelemetry/api'
 
 export type FlushOutcome = 'flushed' | 'failed' | 'timed_out'
 
@@ -22,8 +22,14 @@ export async function flushTelemetry (timeoutMs: number): Promise<FlushOutcome> 
 
 async function flushProviders (): Promise<void> {
   const tracers = trace.getTracerProvider()
-  const providers = [tracers instanceof ProxyTracerProvider ? tracers.getDelegate() : tracers, metrics.getMeterProvider()]
-  await Promise.all(providers.map(async (provider) => { if (canFlush(provider)) await provider.forceFlush() }))
+  const spans = flushProvider(tracers instanceof ProxyTracerProvider ? tracers.getDelegate() : tracers)
+  await Promise.allSettled([spans])
+  // Afterwards, so that spans which the flush has lost are counted.
+  await Promise.all([spans, flushProvider(metrics.getMeterProvider()), flushProvider(logs.getLoggerProvider())])
+}
+
+async function flushProvider (provider: object): Promise<void> {
+  if (canFlush(provider)) await provider.forceFlush()
 }
 
 /** The API does not speak of flushing; the SDK's providers do it. */

@@ -95,20 +95,21 @@ t.test('the resource names the service, and neither command line nor paths nor a
   t.notOk(receiver.requests.some(({ body }) => body.includes('emit-spans.ts')))
 })
 
-t.test('with an endpoint only traces are sent, and metrics when they are asked for', async (t) => {
+t.test('with an endpoint only traces are sent, metrics and logs when they are asked for', async (t) => {
   const quiet = await startOtlpReceiver(t)
   const asked = await startOtlpReceiver(t)
+  const overflow = { SPANS: '9', OTEL_BSP_MAX_QUEUE_SIZE: '1' }
 
   await Promise.all([
-    emitSpans({ SPANS: '1', OTEL_EXPORTER_OTLP_ENDPOINT: quiet.endpoint }),
+    emitSpans({ ...overflow, OTEL_EXPORTER_OTLP_ENDPOINT: quiet.endpoint }),
     emitSpans({
-      SPANS: '9', OTEL_BSP_MAX_QUEUE_SIZE: '1', OTEL_EXPORTER_OTLP_ENDPOINT: asked.endpoint, OTEL_METRICS_EXPORTER: 'otlp'
+      ...overflow, OTEL_EXPORTER_OTLP_ENDPOINT: asked.endpoint, OTEL_METRICS_EXPORTER: 'otlp', OTEL_LOGS_EXPORTER: 'otlp'
     })
   ])
 
   t.same(new Set(quiet.requests.map(({ path }) => path)), new Set(['/v1/traces']))
-  const metrics = asked.requests.filter(({ path }) => path === '/v1/metrics')
-  t.ok(metrics.some(({ body }) => body.includes('threadline.telemetry.spans_dropped')))
+  t.same(new Set(asked.requests.map(({ path }) => path)), new Set(['/v1/traces', '/v1/metrics', '/v1/logs']))
+  t.ok(asked.requests.some(({ path, body }) => path === '/v1/metrics' && body.includes('threadline.telemetry.spans_dropped')))
 })
 
 t.test('the sampler of the environment decides', async (t) => {

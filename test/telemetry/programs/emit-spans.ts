@@ -1,9 +1,9 @@
 /**
- * Ends `SPANS` spans in one go, flushes for at most `FLUSH_MS`, and tells how that went: how many connections were opened and what the
+ * Ends `SPANS` spans in one go, emits a log record, flushes for at most `FLUSH_MS`, and tells how that went: how many connections were opened and what the
  * log context of a span within an identity was.
  */
 import { subscribe } from 'node:diagnostics_channel'
-import { trace } from '@opentelemetry/api'
+import { logs, trace } from '@opentelemetry/api'
 import { createIdentity } from '../../../lib/context/identity.ts'
 import { enterThread } from '../../../lib/context/current-thread.ts'
 import { withHop } from '../../../lib/context/hop.ts'
@@ -16,6 +16,8 @@ subscribe('net.client.socket', () => { connections += 1 })
 
 const tracer = trace.getTracer('burst')
 for (let index = 0; index < Number(process.env['SPANS'] ?? 0); index += 1) tracer.startSpan(`burst ${index}`).end()
+
+logs.getLogger('burst').emit({ body: 'a record' })
 
 const identity = createIdentity({ userId: toUserId('alice'), threadId: newThreadId() })
 const fields = await enterThread(identity, async () => await withHop('handler', {}, async () => {
