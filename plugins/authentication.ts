@@ -61,8 +61,7 @@ export default fp(async function authentication (app) {
   app.addHook('onRequest', async (request) => {
     const { config } = request.routeOptions
     if (config.public === true || request.is404) return
-    const isHandshake = config.socket === true && request.headers.upgrade?.toLowerCase() === 'websocket'
-    const caller = isHandshake
+    const caller = config.socket === true && isUpgrade(request)
       ? await authenticateSocket(request, app)
       : await authentication.verifyToken(readBearerToken(request.headers.authorization))
     callers.set(request, caller)
@@ -73,6 +72,13 @@ export default fp(async function authentication (app) {
     const caller = callers.get(request)
     if (caller === undefined) return done()
     enterThread(createIdentity({ userId: caller.userId, requestId: requestIdOf(request) }), done, { parent: trace.getActiveSpan() })
+  })
+
+  // Node has handed the connection over, and @fastify/websocket ends only those that got as far as its own hook: without this a
+  // refused client could keep it open, and `app.close()` would wait for it. After an upgrade there is no response.
+  app.addHook('onResponse', (request, _reply, done) => {
+    if (isUpgrade(request)) request.raw.socket.destroy()
+    done()
   })
 }, { name: 'authentication', fastify: '5.x', dependencies: ['config', 'storage', 'request-id'] })
 
@@ -141,6 +147,10 @@ function serveThisMachineOnly (app: FastifyInstance): void {
     }
     requireAllowedOrigin(request, app)
   })
+}
+
+function isUpgrade ({ headers }: FastifyRequest): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket'
 }
 
 /** Made by the plugin `request-id`; checked, because a server can be built with another source of ids. */

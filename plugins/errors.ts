@@ -1,7 +1,8 @@
-import type { FastifyError } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { isThreadlineError, ThreadlineError } from '../lib/errors.ts'
 import type { ErrorBody } from '../lib/protocol/error-body.ts'
+import { newRequestId } from '../lib/protocol/ids.ts'
 
 /**
  * Answers every refused or failed request with `{ error: { code, message, request_id } }`. What was not meant for a client is
@@ -19,6 +20,17 @@ export default fp(async function errors (app) {
 
   app.setNotFoundHandler((request, reply) => reply.code(404).send(bodyOf(new ThreadlineError('THREADLINE_NOT_FOUND'), request.id)))
 }, { name: 'errors', fastify: '5.x', dependencies: ['request-id'] })
+
+/**
+ * For Fastify's option `frameworkErrors`: answers, in the same shape, a URL that cannot be read, which no hook and no handler gets to
+ * see. Ends the connection, because after a refused upgrade nothing else would.
+ */
+export function answerUnroutable (_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const requestId = newRequestId()
+  reply.raw.once('finish', () => { request.raw.socket.destroy() })
+  reply.code(400).header('x-request-id', requestId).header('connection', 'close')
+    .send(bodyOf(new ThreadlineError('THREADLINE_BAD_REQUEST', 'The URL cannot be read'), requestId))
+}
 
 function toThreadlineError (error: FastifyError): ThreadlineError | undefined {
   if (isThreadlineError(error)) return error

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setImmediate } from 'node:timers/promises'
 import { propagation, context } from '@opentelemetry/api'
@@ -311,4 +312,36 @@ t.test('the reason of a refusal is logged, without token and claims', async (t) 
 
   t.match(log(), 'unexpected \\"aud\\" claim value')
   t.notMatch(log(), /alice@example|eyJ/)
+})
+
+t.test('the plugins do the same inside of an application plugin, as fastify-cli loads it', async (t) => {
+  const { origin } = await startServer(t, { routes, encapsulated: true })
+  const token = await signToken()
+
+  const answer = await http(`${origin}/identity`, { token })
+  const unknown = await http(`${origin}/nowhere`)
+  const refused = await openSocket(t, `${origin}/socket`)
+
+  t.match(answer, { status: 200, body: { user_id: 'alice', request_id: answer.headers['x-request-id'] ?? '' } })
+  t.match(unknown, { status: 404, body: refusal('THREADLINE_NOT_FOUND') })
+  t.match(refused, { status: 401, body: refusal('THREADLINE_UNAUTHENTICATED') })
+  t.match(await openSocket(t, `${origin}/socket`, { headers: { authorization: `Bearer ${token}` } }), { open: true })
+})
+
+// Kill: the hook `onResponse` of the plugin, or the destroyed socket in `answerUnroutable`; `close` then waits for the refused client.
+t.test('a refused handshake ends the connection, so that a client cannot keep the server from closing', async (t) => {
+  for (const encapsulated of [false, true]) {
+    const { app, origin, port } = await startServer(t, { routes, encapsulated })
+    const headers = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+
+    const clients = await Promise.all(['/socket', '/v1/me', '/nowhere', '/%zz'].map(async (path) => {
+      const client = connect(port, '127.0.0.1')
+      t.teardown(() => { client.destroy() })
+      client.write([`GET ${path} HTTP/1.1`, `Host: ${new URL(origin).host}`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), '', ''].join('\r\n'))
+      return await text(client)
+    }))
+    await app.close()
+
+    t.match(clients, [/^HTTP\/1.1 401 .*THREADLINE_UNAUTHENTICATED/s, /^HTTP\/1.1 401 /, /^HTTP\/1.1 404 .*NOT_FOUND/s, /^HTTP\/1.1 400 .*BAD_REQUEST/s])
+  }
 })

@@ -12,6 +12,7 @@ async function start (t: Parameters<typeof startServer>[0]): Promise<TestServer>
       app.post('/echo', {
         ...open, bodyLimit: 100, schema: { body: Type.Object({ text: Type.String() }), querystring: Type.Object({ n: Type.Optional(Type.Integer()) }) }
       }, async ({ body }) => body)
+      app.get('/parameter/:text', open, async () => 'never')
       app.get('/known', open, async () => { throw new ThreadlineError('THREADLINE_QUEUE_FULL') })
       app.get('/unknown', open, async () => { throw new Error('hunter2 is the password') })
       app.get('/foreign', open, async () => { throw Object.assign(new Error('hunter2 is the key'), { statusCode: 401 }) })
@@ -31,6 +32,8 @@ t.test('every error has one shape, a code and the id of its request', async (t) 
     [400, 'THREADLINE_BAD_REQUEST', await http(`${origin}/echo`, { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': '0' } })],
     [400, 'THREADLINE_BAD_REQUEST', await http(`${origin}/echo`, { method: 'POST', body: 'x', headers: { 'content-type': 'text/html' } })],
     [413, 'THREADLINE_BODY_TOO_LARGE', await http(`${origin}/echo`, { method: 'POST', body: { text: 'x'.repeat(100) } })],
+    [400, 'THREADLINE_BAD_REQUEST', await http(`${origin}/%zz`)],
+    [400, 'THREADLINE_BAD_REQUEST', await http(`${origin}/parameter/${'x'.repeat(101)}`)],
     [429, 'THREADLINE_QUEUE_FULL', await http(`${origin}/known`)],
     [500, 'THREADLINE_INTERNAL', await http(`${origin}/unknown`)],
     [500, 'THREADLINE_INTERNAL', await http(`${origin}/foreign`)],

@@ -15,7 +15,7 @@ import type { UserId } from '../../lib/protocol/ids.ts'
 import { loggerOptions } from '../../lib/telemetry/logger-options.ts'
 import authentication from '../../plugins/authentication.ts'
 import config, { type ConfigOptions } from '../../plugins/config.ts'
-import errors from '../../plugins/errors.ts'
+import errors, { answerUnroutable } from '../../plugins/errors.ts'
 import requestId from '../../plugins/request-id.ts'
 
 export const issuer = 'https://issuer.example'
@@ -76,6 +76,8 @@ export interface ServerOptions {
   readonly routes?: (app: FastifyInstance) => void
   readonly listenHost?: string
   readonly tickets?: TicketStore
+  /** Everything is registered in a child of the root, as fastify-cli does with an application. */
+  readonly encapsulated?: boolean
 }
 
 /** A listening server with authentication and what it depends on. */
@@ -86,21 +88,26 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   return { app, port, origin: `http://127.0.0.1:${port}`, log }
 }
 
-export async function buildServer (t: Test, { env = secretEnvironment, routes, tickets = createMemoryTicketStore() }: ServerOptions = {}) {
+export async function buildServer (t: Test, options: ServerOptions = {}) {
   const chunks: string[] = []
   const stream = new Writable({ write (chunk, _encoding, done) { chunks.push(String(chunk)); done() } })
   const logger = { level: 'trace', stream, serializers: loggerOptions.serializers } as NonNullable<FastifyServerOptions['logger']> // Fastify asks for fewer undefineds
-  const app = Fastify({ logger })
+  const app = Fastify({ logger, frameworkErrors: answerUnroutable })
   t.teardown(() => app.close())
 
-  app.register(websocket)
+  if (options.encapsulated === true) app.register(async (child) => { registerAll(child, options) })
+  else registerAll(app, options)
+  return { app, log: () => chunks.join('') }
+}
+
+function registerAll (app: FastifyInstance, { env = secretEnvironment, routes, tickets = createMemoryTicketStore() }: ServerOptions): void {
   app.register(config, { env })
   app.register(requestId)
   app.register(errors)
   app.register(fp(async (instance) => { instance.decorate('storage', { tickets } as never) }, { name: 'storage' })) // all that authentication uses
   app.register(authentication)
+  app.register(websocket)
   app.register(async (instance) => { routes?.(instance) })
-  return { app, log: () => chunks.join('') }
 }
 
 export interface Answer {
