@@ -1,0 +1,44 @@
+import pg from 'pg'
+import type { Logger } from '../context/logger.ts'
+import type { PgliteDatabase } from './pglite-database.ts'
+import { rowTypes } from './row-types.ts'
+
+/** Where the database is. */
+export type DatabaseTarget =
+  | { readonly url: string, readonly size: number }
+  | { readonly embedded: PgliteDatabase }
+
+const common = {
+  pipeline: true,
+  types: rowTypes,
+  // Also bounds the wait for a free connection. Longer than a statement may take, so that one slow unit does not fail others.
+  connectionTimeoutMillis: 20_000,
+  keepAlive: true
+} satisfies pg.PoolConfig
+
+/**
+ * Connections for units of work. Nothing waits for ever: not for a connection, and with `queryTimeoutMs` not for an answer
+ * either; a connection that did not answer is closed. The caller ends the pool.
+ */
+export function openPool (target: DatabaseTarget, logger: Logger | undefined, queryTimeoutMs?: number): pg.Pool {
+  const limit = queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }
+  const pool = new pg.Pool('url' in target
+    ? { ...common, ...limit, connectionString: target.url, max: target.size, application_name: 'threadline' }
+    : { ...common, ...limit, ...embeddedConfig(target.embedded) })
+  pool.on('error', (error) => { logger?.warn({ err: error }, 'A connection to the database was lost') })
+  return pool
+}
+
+// One connection, since there is one session. Everything is named here that pg would else take from the environment.
+function embeddedConfig (embedded: PgliteDatabase): pg.PoolConfig {
+  return {
+    stream: () => embedded.openStream(),
+    max: 1,
+    idleTimeoutMillis: 0,
+    ssl: false,
+    host: 'embedded',
+    user: 'postgres',
+    password: '',
+    database: 'postgres'
+  }
+}

@@ -1,0 +1,18 @@
+import type { Migration } from 'kysely/migration'
+import * as tables from './0001-tables.ts'
+import * as rowLevelSecurity from './0002-row-level-security.ts'
+import * as acceptAndClaim from './0003-accept-and-claim.ts'
+import * as appendEvents from './0004-append-events.ts'
+import * as epoch from './0005-epoch.ts'
+
+/**
+ * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
+ * it. A migration that changes rows has to lift `force row level security` of the table for its own duration.
+ */
+export const migrations: Readonly<Record<string, Migration>> = {
+  '0001-tables': tables,
+  '0002-row-level-security': rowLevelSecurity,
+  '0003-accept-and-claim': acceptAndClaim,
+  '0004-append-events': appendEvents,
+  '0005-epoch': epoch
+}

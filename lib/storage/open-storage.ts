@@ -1,0 +1,85 @@
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import type { Migration } from 'kysely/migration'
+import type { Logger } from '../context/logger.ts'
+import { openPool, type DatabaseTarget } from './connection-pool.ts'
+import { lockDataFolder } from './data-folder-lock.ts'
+import { createEventStore } from './event-store.ts'
+import { createMessageStore } from './message-store.ts'
+import { migrate } from './migrate.ts'
+import { openPglite } from './pglite-database.ts'
+import { createRunStore } from './run-store.ts'
+import type { Storage } from './storage.ts'
+import { createThreadStore } from './thread-store.ts'
+import { createTicketStore } from './ticket-store.ts'
+import { createUnitsOfWork, type UnitsOfWork } from './unit-of-work.ts'
+
+/** A server by its URL, or the embedded database: in a folder, or in memory when neither is named. */
+export interface StorageOptions {
+  readonly databaseUrl?: string | undefined
+  readonly dataFolder?: string | undefined
+  readonly logger?: Logger | undefined
+  /** Connections to the server. The embedded database has one. */
+  readonly poolSize?: number | undefined
+  /** Run after Threadline's own, in the order of their names. */
+  readonly migrations?: Readonly<Record<string, Migration>> | undefined
+}
+
+const limits = { statementTimeoutMs: 15_000, lockTimeoutMs: 5_000 }
+const queryTimeoutMs = 20_000
+const defaultPoolSize = 10
+
+/**
+ * Opens the storage and brings it to the newest state. Throws `THREADLINE_STORAGE_UNAVAILABLE`, `THREADLINE_DATA_FOLDER_LOCKED`
+ * or `THREADLINE_MIGRATION_FAILED`, and then leaves nothing open. The caller closes it.
+ */
+export async function createStorage (options: StorageOptions): Promise<Storage> {
+  const opened = new AsyncDisposableStack()
+  try {
+    const target = await openTarget(options, opened)
+    await migrateTarget(target, options)
+    const pool = openPool(target, options.logger, queryTimeoutMs)
+    opened.defer(async () => { await pool.end() })
+    return await storageOf(createUnitsOfWork(pool, limits), async () => { await opened.disposeAsync() })
+  } catch (error) {
+    await opened.disposeAsync()
+    throw error
+  }
+}
+
+async function openTarget (options: StorageOptions, opened: AsyncDisposableStack): Promise<DatabaseTarget> {
+  const { databaseUrl, dataFolder, poolSize = defaultPoolSize } = options
+  if (databaseUrl !== undefined) return { url: databaseUrl, size: poolSize }
+  if (dataFolder !== undefined) {
+    const lock = lockDataFolder(dataFolder)
+    opened.defer(() => { lock.release() })
+  }
+  const embedded = await openPglite(dataFolder === undefined ? undefined : join(dataFolder, 'postgres'))
+  opened.defer(async () => { await embedded.close() })
+  return { embedded }
+}
+
+// On connections of their own, without the limits that a unit of work has: a migration may take its time.
+async function migrateTarget (target: DatabaseTarget, { logger, migrations }: StorageOptions): Promise<void> {
+  const pool = openPool(target, logger)
+  try {
+    await migrate(pool, migrations)
+  } finally {
+    await pool.end()
+  }
+}
+
+async function storageOf (units: UnitsOfWork, close: () => Promise<void>): Promise<Storage> {
+  const [row] = await units.asSystem(async (unit) => await unit.lastRows(sql<{ epoch: string }>`select threadline.epoch()`))
+  const epoch = row?.epoch ?? ''
+  return {
+    threads: createThreadStore(units),
+    messages: createMessageStore(units),
+    runs: createRunStore(units),
+    events: createEventStore(units, epoch),
+    tickets: createTicketStore(units),
+    epoch,
+    ping: async () => { await units.asSystem(async (unit) => { await unit.lastRows(sql`select 1`) }) },
+    close
+  }
+}

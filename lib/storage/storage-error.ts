@@ -1,0 +1,38 @@
+import pg from 'pg'
+import { isThreadlineError, ThreadlineError, type ErrorCode } from '../errors.ts'
+
+/** Raised by our own functions, in a class of SQLSTATE that Postgres leaves to applications. */
+const ownStates: Readonly<Record<string, ErrorCode>> = {
+  TL001: 'THREADLINE_NO_CONTEXT',
+  TL002: 'THREADLINE_THREAD_NOT_FOUND',
+  TL003: 'THREADLINE_THREAD_BUSY',
+  TL004: 'THREADLINE_QUEUE_FULL',
+  TL005: 'THREADLINE_CONFLICT'
+}
+
+const uniqueViolation = '23505'
+const untranslatable = ['22021', '22P05']
+
+// Source: PostgreSQL 18, appendix A. The server is going, full or gone, or has given up waiting; a later try can succeed.
+const unavailableClasses = ['08', '53', '57', '58', '40', 'XX']
+const unavailableStates = ['55P03', '3D000', '28000', '28P01']
+
+/**
+ * What a failed call to the driver means to a caller. A bug in a query stays what it is, and is an internal error outside.
+ * An error without a SQLSTATE did not come from the database: the way to it is broken.
+ */
+export function toStorageError (error: unknown): unknown {
+  if (isThreadlineError(error)) return error
+  if (!(error instanceof pg.DatabaseError)) return unavailable(error)
+  const state = error.code ?? ''
+  const own = ownStates[state]
+  if (own !== undefined) return new ThreadlineError(own, undefined, { cause: error })
+  if (state === uniqueViolation) return new ThreadlineError('THREADLINE_CONFLICT', undefined, { cause: error })
+  if (untranslatable.includes(state)) return new ThreadlineError('THREADLINE_BAD_REQUEST', undefined, { cause: error })
+  if (unavailableClasses.includes(state.slice(0, 2)) || unavailableStates.includes(state)) return unavailable(error)
+  return error
+}
+
+function unavailable (cause: unknown): ThreadlineError {
+  return new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', undefined, { cause })
+}

@@ -1,0 +1,25 @@
+import fp from 'fastify-plugin'
+import { createStorage } from '../lib/storage/open-storage.ts'
+import type { Storage } from '../lib/storage/storage.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    storage: Storage
+  }
+}
+
+/**
+ * Opens the storage: the server named by `databaseUrl`, else the embedded database in `dataFolder`, in memory when that is
+ * `memory` or absent. Closed after everything that uses it, because `onClose` runs in reverse order of registration.
+ */
+export default fp(async function storage (app) {
+  const { databaseUrl, dataFolder } = app.config
+  const opened = await createStorage({
+    databaseUrl,
+    dataFolder: dataFolder === 'memory' ? undefined : dataFolder,
+    logger: app.log
+  })
+
+  app.decorate('storage', opened)
+  app.addHook('onClose', async () => { await opened.close() })
+}, { name: 'storage', fastify: '5.x', dependencies: ['config'] })
