@@ -1,66 +1,108 @@
-import { jsonSchema, stepCountIs, streamText, tool as aiTool, type ToolSet } from 'ai'
+import { jsonSchema, streamText, tool as aiTool, type ModelMessage, type TextStreamPart, type ToolContent, type ToolSet } from 'ai'
 import type { ReadyModelAgent } from '../agents/agent-registry.ts'
-import { bindIterable, bindThread } from '../context/bind.ts'
-import type { Dispatcher, ToolOutcome } from '../tools/dispatcher.ts'
+import { bindIterable } from '../context/bind.ts'
+import { ThreadlineError } from '../errors.ts'
+import type { ToolRequest } from '../tools/dispatcher.ts'
 import { withChatSpan } from './chat-span.ts'
 import type { AgentLimits, StepTask } from './run-agent.ts'
 
+type ModelTask = StepTask<ReadyModelAgent>
+
+/** What one call of the model said that the next one has to know. */
+interface Step {
+  readonly messages: readonly ModelMessage[]
+  readonly calls: readonly ToolRequest[]
+  readonly finishReason: string
+}
+
 /**
- * Lets a language model answer: the loop of model calls and tool calls is the AI SDK's; identity, events, limits and tools are ours.
- * Tools and stream are bound, because the SDK calls the ones from its own stream machinery and is pulled through the other.
+ * Lets a language model answer. One call of the AI SDK is one step; the tools that it asks for are run between the steps, in the run's own
+ * stack, so that identity, events and limits are the dispatcher's alone. In the last permitted step the model may not ask for tools.
  * Throws the model's failure as a `ThreadlineError`, and the signal's reason when it is aborted.
  */
-export async function runModelAgent (task: StepTask<ReadyModelAgent>, limits: AgentLimits): Promise<void> {
-  const { agent, dispatcher, signal, history, content } = task
-  const { stream } = streamText({
+export async function runModelAgent (task: ModelTask, limits: AgentLimits): Promise<void> {
+  const { agent, history, content, emitter } = task
+  const messages: ModelMessage[] = [...history, { role: 'user', content }]
+  const stepLimit = agent.limits.steps ?? limits.stepLimit
+  for (let step = 1; step <= stepLimit; step += 1) {
+    if (step > 1) await emitter.emit('agent_thinking', { message: 'Reading what the tools found', step })
+    const said = await callModel(task, messages, step, step === stepLimit)
+    if (said.finishReason !== 'tool-calls') return
+    messages.push(...said.messages)
+    if (said.calls.length > 0) messages.push({ role: 'tool', content: await runTools(said.calls, task) })
+  }
+}
+
+async function callModel (task: ModelTask, messages: readonly ModelMessage[], step: number, isLast: boolean): Promise<Step> {
+  const { agent, signal } = task
+  const ended = new AbortController()
+  const result = streamText({
     model: withChatSpan(agent.model),
     instructions: agent.instructions,
-    messages: [...history, { role: 'user', content }],
-    tools: toolsOf(agent, dispatcher),
-    stopWhen: stepCountIs(agent.limits.steps ?? limits.stepLimit),
-    abortSignal: signal,
+    messages: [...messages],
+    tools: schemasOf(agent),
+    ...(isLast ? { toolChoice: 'none' as const } : {}),
+    abortSignal: AbortSignal.any([signal, ended.signal]),
     telemetry: { isEnabled: false },
     onError: () => {} // the stream has the error too, and there it is handled
   })
-  await consume(bindIterable(stream), task)
+  try {
+    const { calls, finishReason } = await consume(bindIterable(result.stream), task, step)
+    return { calls, finishReason, messages: await result.responseMessages }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : agent.toModelError(error)
+  } finally {
+    ended.abort() // leaving a stream does not stop the model
+  }
 }
 
-type Parts = ReturnType<typeof streamText>['stream']
-
-async function consume (parts: AsyncIterable<Parts extends AsyncIterable<infer Part> ? Part : never>, task: StepTask<ReadyModelAgent>): Promise<void> {
-  const { agent, dispatcher, emitter, answer, signal } = task
-  let step = 0
-  for await (const part of parts) {
+async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: ModelTask, step: number): Promise<Omit<Step, 'messages'>> {
+  const { dispatcher, emitter, answer, signal } = task
+  const calls: ToolRequest[] = []
+  let finishReason = 'interrupted'
+  for await (const part of stream) {
     switch (part.type) {
-      case 'start-step':
-        step += 1
-        if (step > 1) await emitter.emit('agent_thinking', { message: 'Reading what the tools found', step })
-        break
       case 'text-delta':
         answer.text += part.text
         emitter.delta(part.text, step)
         break
-      case 'tool-call':
-        // A tool that the agent does not have: the SDK tells the model so, and the dispatcher the client.
-        if (part.invalid === true) await dispatcher.dispatch({ toolCallId: part.toolCallId, name: part.toolName, input: part.input })
+      case 'tool-call': {
+        const call = { toolCallId: part.toolCallId, name: part.toolName, input: part.input }
+        // A tool that the agent does not have: the SDK has told the model so, and the dispatcher tells the client.
+        if (part.invalid === true) await dispatcher.dispatch(call)
+        else calls.push(call)
         break
+      }
       case 'finish':
+        finishReason = part.finishReason
         answer.usage.input_tokens += part.totalUsage.inputTokens ?? 0
         answer.usage.output_tokens += part.totalUsage.outputTokens ?? 0
         break
-      case 'error': throw signal.aborted ? signal.reason : agent.toModelError(part.error)
+      case 'error': throw part.error
       default: // the other parts frame these, or belong to features that no agent of ours uses
     }
   }
   signal.throwIfAborted()
+  if (broken.includes(finishReason)) throw new ThreadlineError('THREADLINE_MODEL_FAILED', 'The model stopped in the middle of its answer')
+  return { calls, finishReason }
 }
 
-function toolsOf (agent: ReadyModelAgent, dispatcher: Dispatcher): ToolSet {
-  return Object.fromEntries(agent.tools.map((tool) => [tool.name, aiTool({
-    description: tool.description,
-    inputSchema: jsonSchema(tool.input), // checked by the dispatcher, so that the client sees a refusal
-    execute: bindThread(async (input: unknown, { toolCallId }: { toolCallId: string }): Promise<ToolOutcome> => {
-      return await dispatcher.dispatch({ toolCallId, name: tool.name, input })
-    })
-  })]))
+/** How a stream ends that has not come to its end. */
+const broken = ['error', 'interrupted', 'other']
+
+async function runTools (calls: readonly ToolRequest[], { dispatcher }: ModelTask): Promise<ToolContent> {
+  return await Promise.all(calls.map(async (call) => {
+    const outcome = await dispatcher.dispatch(call)
+    const output = outcome.success
+      ? { type: 'text', value: JSON.stringify(outcome.result) } as const
+      : { type: 'error-text', value: `${outcome.error.code}: ${outcome.error.message}` } as const
+    return { type: 'tool-result', toolCallId: call.toolCallId, toolName: call.name, output } as const
+  }))
+}
+
+/** The tools as the model sees them. Their input is checked by the dispatcher, so that the client sees a refusal. */
+function schemasOf (agent: ReadyModelAgent): ToolSet {
+  return Object.fromEntries(agent.tools.map(({ name, description, input }) => [
+    name, aiTool({ description, inputSchema: jsonSchema(input) })
+  ]))
 }

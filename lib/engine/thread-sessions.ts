@@ -52,7 +52,7 @@ export class ThreadSessions {
 
   /** Resolves when every loop has ended. */
   async idle (): Promise<void> {
-    await Promise.all([...this.#sessions.values()].map(({ loop }) => loop))
+    await Promise.all([...this.#sessions.values()].map(async ({ loop }) => { await loop }))
   }
 }
 

@@ -101,8 +101,8 @@ export class ConnectionRegistry {
 
   /** For the node's own housekeeping: calls `visit` with each connection, in no one's identity. */
   forEach (visit: (connection: Connection) => void): void {
-    for (const own of [...this.#users.values()]) {
-      for (const connection of [...own.values()]) visit(connection)
+    for (const own of this.#users.values()) {
+      for (const connection of own.values()) visit(connection)
     }
   }
 

@@ -57,7 +57,7 @@ function decode (text: string): Decoded {
     return { command: decodeCommand(text) }
   } catch (error) {
     if (!isThreadlineError(error)) throw error
-    return { error, names: (error.cause ?? {}) as FrameNames } // decodeCommand's promise
+    return { error, names: error.cause ?? {} } // decodeCommand's promise
   }
 }
 

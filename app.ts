@@ -1,0 +1,62 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Agent } from './lib/agents/define-agent.ts'
+import type { LanguageModel } from './lib/models/model-registry.ts'
+import { loggerOptions } from './lib/telemetry/logger-options.ts'
+import agents from './plugins/agents.ts'
+import authentication from './plugins/authentication.ts'
+import config from './plugins/config.ts'
+import engine from './plugins/engine.ts'
+import errors from './plugins/errors.ts'
+import eventLog from './plugins/event-log.ts'
+import gateway from './plugins/gateway.ts'
+import greeting from './plugins/greeting.ts'
+import models from './plugins/models.ts'
+import requestId from './plugins/request-id.ts'
+import storage from './plugins/storage.ts'
+import telemetry from './plugins/telemetry.ts'
+import agentRoutes from './routes/agents.ts'
+import developmentTokenRoutes from './routes/development-tokens.ts'
+import healthRoutes from './routes/health.ts'
+import meRoutes from './routes/me.ts'
+import socketRoutes from './routes/socket.ts'
+import ticketRoutes from './routes/tickets.ts'
+
+export interface AppOptions {
+  /** Read instead of `process.env`. */
+  readonly env?: Readonly<Record<string, string | number | undefined>>
+  /** Further agents, beside those of the folder. */
+  readonly agents?: readonly Agent[]
+  /** Further models under names of their own. */
+  readonly models?: Readonly<Record<string, LanguageModel>>
+}
+
+/** For fastify-cli, which hands them to the Fastify constructor. */
+export const options = { logger: loggerOptions }
+
+/**
+ * Threadline, as the plugin that `fastify start` loads. The order is the architecture, from the bottom up; shutdown runs through it
+ * from the top down. It is not encapsulated: a socket plugin below the root would keep a refused upgrade open at shutdown.
+ */
+export default fp(async function threadline (app: FastifyInstance, options: AppOptions) {
+  await app.register(config, options.env === undefined ? {} : { env: options.env })
+  await app.register(telemetry)
+  await app.register(requestId)
+  await app.register(errors)
+
+  await app.register(storage)
+  await app.register(authentication)
+  await app.register(models, options.models === undefined ? {} : { models: options.models })
+  await app.register(eventLog)
+  await app.register(agents, options.agents === undefined ? {} : { agents: options.agents })
+  await app.register(engine)
+  await app.register(gateway)
+  await app.register(greeting)
+
+  await app.register(healthRoutes)
+  await app.register(developmentTokenRoutes)
+  await app.register(meRoutes)
+  await app.register(ticketRoutes)
+  await app.register(agentRoutes)
+  await app.register(socketRoutes)
+}, { name: 'threadline', fastify: '5.x' })

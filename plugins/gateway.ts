@@ -1,0 +1,54 @@
+import websocket from '@fastify/websocket'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { createGateway, type Gateway } from '../lib/gateway/gateway.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    gateway: Gateway
+  }
+}
+
+/** How long before a token expires the client is told. */
+const tokenNoticeMs = 60_000
+/** How long a client may take to answer a close before it is cut off. */
+const closeTimeoutMs = 2_000
+/** Above this the socket is closed by `ws` itself, with 1009, without having read the frame. */
+const hardFrameLimitBytes = 1024 * 1024
+
+/**
+ * The sockets of this node. When the server closes they are told to come back elsewhere (1001), before anything that they need is
+ * closed.
+ */
+export default fp(async function gateway (app) {
+  const { storage, agents, engine, eventLog: log, log: logger, config, authentication } = app
+  const { defaultAgent, maxWaitingRunsPerThread: maxWaitingRuns, maxFrameBytes } = config
+  const gateway = createGateway({
+    tools: { storage, agents, engine, defaultAgent, maxWaitingRuns },
+    log,
+    logger,
+    limits: { ...limitsOf(config), tokenNoticeMs, closeTimeoutMs },
+    verifyToken: authentication.verifyToken
+  })
+
+  app.decorate('gateway', gateway)
+  app.addHook('preClose', async () => { await gateway.drain() })
+  await app.register(websocket, {
+    options: { maxPayload: Math.max(maxFrameBytes, hardFrameLimitBytes), perMessageDeflate: false },
+    errorHandler: (err, socket) => {
+      logger.error({ err }, 'a socket could not be accepted')
+      socket.terminate()
+    }
+  })
+}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'authentication'] })
+
+function limitsOf (config: FastifyInstance['config']) {
+  const {
+    maxConnectionsPerUser, maxConnectionsTotal, maxFrameBytes, maxInboxFrames, maxOutboxBytes, messagesPerWindow, messageWindowMs,
+    heartbeatIntervalMs, heartbeatTimeoutMs, idleTimeoutMs
+  } = config
+  return {
+    maxConnectionsPerUser, maxConnectionsTotal, maxFrameBytes, maxInboxFrames, maxOutboxBytes, messagesPerWindow, messageWindowMs,
+    heartbeatIntervalMs, heartbeatTimeoutMs, idleTimeoutMs
+  }
+}
