@@ -57,6 +57,7 @@ export default fp(async function authentication (app) {
     }
   })
   if (authentication.mode === 'development') serveThisMachineOnly(app)
+  if (isExposed(app.config.authJwksUrl)) app.log.warn('AUTH_JWKS_URL is fetched without TLS: whoever controls the network on the way can sign tokens')
 
   app.addHook('onRequest', async (request) => {
     const { config } = request.routeOptions
@@ -94,6 +95,11 @@ function createAuthentication (config: FastifyInstance['config'], tickets: Ticke
   }
   const secret = new TextEncoder().encode(authSecret)
   return { mode: 'secret', tickets, verifyToken: createTokenVerifier({ keys: { secret }, ...claims }) }
+}
+
+function isExposed (jwksUrl: string | undefined): boolean {
+  const url = jwksUrl === undefined ? undefined : new URL(jwksUrl)
+  return url?.protocol === 'http:' && !isLoopbackHost(url.hostname)
 }
 
 async function authenticateSocket (request: FastifyRequest, app: FastifyInstance): Promise<Caller> {

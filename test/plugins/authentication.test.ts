@@ -3,7 +3,7 @@ import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setImmediate } from 'node:timers/promises'
-import { propagation, context } from '@opentelemetry/api'
+import { context, propagation, SpanKind, trace } from '@opentelemetry/api'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { currentIdentity, tryCurrentIdentity } from '../../lib/context/current-thread.ts'
@@ -12,6 +12,7 @@ import tickets from '../../routes/tickets.ts'
 import {
   createSigningKey, http, inSeconds, issuer, audience, openSocket, signToken, startKeyServer, startServer, type Handshake
 } from '../support/authentication.ts'
+import { collectSpans } from '../support/spans.ts'
 
 /** The routes of most tests: a socket that tells whom it serves, and HTTP routes that do. */
 function routes (app: FastifyInstance): void {
@@ -304,6 +305,14 @@ t.test('an issuer whose keys cannot be fetched is an error of the server, and cl
   t.notOk(log().includes(token))
 })
 
+t.test('keys that are fetched without TLS over a network are warned of', async (t) => {
+  const urls = { 'http://issuer.example/jwks': true, 'https://issuer.example/jwks': false, 'http://127.0.0.1:1/jwks': false }
+  for (const [url, warned] of Object.entries(urls)) {
+    const { log } = await startServer(t, { env: { AUTH_JWKS_URL: url, AUTH_ISSUER: issuer, AUTH_AUDIENCE: audience } })
+    t.equal(log().includes('without TLS'), warned, url)
+  }
+})
+
 t.test('the reason of a refusal is logged, without token and claims', async (t) => {
   const { origin, log } = await startServer(t, { routes })
   const token = await signToken({ aud: 'other', claims: { email: 'alice@example.com' } })
@@ -344,4 +353,29 @@ t.test('a refused handshake ends the connection, so that a client cannot keep th
 
     t.match(clients, [/^HTTP\/1.1 401 .*THREADLINE_UNAUTHENTICATED/s, /^HTTP\/1.1 401 /, /^HTTP\/1.1 404 .*NOT_FOUND/s, /^HTTP\/1.1 400 .*BAD_REQUEST/s])
   }
+})
+
+t.test('what a request does hangs under its own server span, with a body as without', async (t) => {
+  const spans = collectSpans()
+  const { origin } = await startServer(t, {
+    routes (app) {
+      app.post('/work', async () => {
+        trace.getTracer('test').startSpan('work').end()
+        return {}
+      })
+    }
+  })
+
+  const answers = await Promise.all(['alice', 'bob'].map(async (sub) =>
+    await http(`${origin}/work`, { method: 'POST', body: { sub }, token: await signToken({ sub }) })))
+
+  t.match(answers, [{ status: 200 }, { status: 200 }])
+  const [first, second] = await spans.until((all) => {
+    const work = all.filter(({ name }) => name === 'work')
+    const servers = all.filter(({ kind }) => kind === SpanKind.SERVER)
+    return servers.length < 2 ? undefined : work.map(({ parentSpanContext }) => servers.find((server) => server.spanContext().spanId === parentSpanContext?.spanId))
+  })
+  t.ok(first)
+  t.ok(second)
+  t.not(first, second)
 })
