@@ -43,19 +43,20 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const spans = collectSpans()
   const log: LogLine[] = []
   const stream = { write (line: string) { log.push(JSON.parse(line) as LogLine) } }
-  const app = Fastify({ logger: { ...loggerOptions, level: 'info', stream } })
+  const app = Fastify({ logger: { ...loggerOptions, level: 'info', stream }, pluginTimeout: 120_000 })
   const violations: Violation[] = []
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)
 
-  await app.register(threadline, { ...options, env: { DATA_DIR: 'memory', MESSAGES_PER_WINDOW: 100_000, ...options.env } })
-  const url = await app.listen({ host: '127.0.0.1', port: 0 })
   let closed: Promise<void> | undefined
   const close = async (): Promise<void> => {
     violationChannel.unsubscribe(note)
     await (closed ??= app.close())
   }
   t.teardown(close)
+
+  await app.register(threadline, { ...options, env: { DATA_DIR: 'memory', MESSAGES_PER_WINDOW: 100_000, ...options.env } })
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
 
   const token = async (user: string, expiresInSeconds = 3600): Promise<string> => {
     const response = await fetch(`${url}/v1/dev/tokens`, {
