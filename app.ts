@@ -7,7 +7,7 @@ import agents from './plugins/agents.ts'
 import authentication from './plugins/authentication.ts'
 import config from './plugins/config.ts'
 import engine from './plugins/engine.ts'
-import errors from './plugins/errors.ts'
+import errors, { answerUnroutable } from './plugins/errors.ts'
 import eventLog from './plugins/event-log.ts'
 import gateway from './plugins/gateway.ts'
 import greeting from './plugins/greeting.ts'
@@ -32,7 +32,7 @@ export interface AppOptions {
 }
 
 /** For fastify-cli, which hands them to the Fastify constructor. */
-export const options = { logger: loggerOptions }
+export const options = { logger: loggerOptions, frameworkErrors: answerUnroutable }
 
 /**
  * Threadline, as the plugin that `fastify start` loads. The order is the architecture, from the bottom up; shutdown runs through it

@@ -56,7 +56,7 @@ const exceptions: readonly Exception[] = [
 ]
 
 /** They may import anything, and are imported by nothing. */
-const free = ['bench/', 'test/']
+const free = ['bench/', 'scripts/', 'test/']
 
 /** Siblings that meet through decorators: a file here does not import its own folder. */
 const solitary = ['plugins/']

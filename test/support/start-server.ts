@@ -1,9 +1,8 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import threadline, { type AppOptions } from '../../app.ts'
+import threadline, { options as serverOptions, type AppOptions } from '../../app.ts'
 import { violationChannel, type Violation } from '../../lib/context/guard.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { toThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
-import { loggerOptions } from '../../lib/telemetry/logger-options.ts'
 import { collectSpans, type SpanCollection } from './spans.ts'
 import { openSocket, TestSocket, type Refusal } from './test-socket.ts'
 
@@ -43,7 +42,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const spans = collectSpans()
   const log: LogLine[] = []
   const stream = { write (line: string) { log.push(JSON.parse(line) as LogLine) } }
-  const app = Fastify({ logger: { ...loggerOptions, level: 'info', stream }, pluginTimeout: 120_000 })
+  const app = Fastify({ ...serverOptions, logger: { ...serverOptions.logger, level: 'info', stream }, pluginTimeout: 120_000 })
   const violations: Violation[] = []
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)
