@@ -1,7 +1,7 @@
 import { ThreadlineClientError } from './client-error.ts'
 import type { Clock } from './clock.ts'
 import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
-import { isRetryableByHand, nextStep, reconnectDelayMs, type ReconnectPolicy } from './reconnect-policy.ts'
+import { isRetryableByHand, meaningOf, nextStep, reconnectDelayMs, type ReconnectPolicy } from './reconnect-policy.ts'
 import { abandon, openSocket, socketUrl, type Socket, type SocketClose, type SocketConstructor } from './socket.ts'
 import type { ClientStatus } from './threadline-client.ts'
 import { decodeEvent, type ThreadlineEvent } from './threadline-event.ts'
@@ -200,9 +200,9 @@ export class Link {
 }
 
 function refusedBy ({ code: closeCode, reason }: SocketClose): ThreadlineClientError {
-  const told = reason === '' ? '' : `: ${reason}`
+  const meaning = meaningOf(closeCode) ?? 'it does not want another one'
   return new ThreadlineClientError('CLIENT_REFUSED', {
-    message: `The server refused the connection (${closeCode}${told})`,
+    message: `The server ended the connection: ${meaning} (${closeCode}${reason === '' ? '' : `, ${reason}`})`,
     retryable: isRetryableByHand(closeCode),
     closeCode
   })

@@ -31,6 +31,22 @@ export function mayReconnect (code: number): boolean {
   return code < 4400 || code > 4499
 }
 
+const meanings: ReadonlyMap<number, string> = new Map([
+  [4400, 'a frame could not be read'],
+  [4401, 'the token was not accepted, or has expired'],
+  [4403, 'the origin is not allowed'],
+  [4404, 'there is no such thread, or no Threadline at this address'],
+  [4408, 'nothing was heard for too long'],
+  [4409, 'another connection took its place'],
+  [4413, 'a frame was too large'],
+  [4429, 'too many connections or messages']
+])
+
+/** In words, why a connection was refused; undefined for a code that nobody gave a meaning. */
+export function meaningOf (code: number): string | undefined {
+  return meanings.get(code)
+}
+
 const notAuthenticated = 4401
 const idle = 4408
 const limits = 4429

@@ -23,6 +23,8 @@ export interface ScriptedConnection {
   sendText (text: string): void
   establish (threadId: string | null, at?: { userId?: string, sequence?: number, epoch?: string }): void
   close (code: number, reason?: string): void
+  /** The client has read everything that was sent, and what it sent in return is here. */
+  roundTrip (): Promise<void>
   /** Without a close frame: the client sees 1006. */
   drop (): void
   readonly closed: Promise<{ readonly code: number }>
@@ -136,6 +138,10 @@ function script (socket: WebSocket, request: IncomingMessage): ScriptedConnectio
       })
     },
     close (code, reason) { socket.close(code, reason) },
+    roundTrip: () => new Promise((resolve) => {
+      socket.once('pong', () => { resolve() })
+      socket.ping()
+    }),
     drop () { socket.terminate() },
     closed: closed.promise
   }
