@@ -28,10 +28,14 @@ export function createPromptScreen (readline: Interface, output: Output): Screen
   let closed = false
 
   // After Enter the typed line is part of what stands above; a text that grows goes on below it.
-  readline.on('close', () => { closed = true })
+  readline.on('close', () => {
+    closed = true
+    output.write(readline.line === '' ? '\r\u001b[J' : '\r\n')
+  })
   readline.on('line', () => {
     if (growing !== undefined && shown) growing = { of: growing.of, lead: continued, text: '' }
     shown = false
+    readline.prompt(true) // at once, and never again from the start: the next line may already be being typed
   })
 
   const draw = (finished: readonly string[]): void => {

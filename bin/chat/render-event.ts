@@ -48,16 +48,16 @@ const renderers: { readonly [Name in EventType]?: Renderer<Name> } = {
   thread_updated: ({ payload }, { paint }) => [`= ${thread(payload, paint)}`],
   thread_deleted: ({ payload }, { paint }) => [`− thread ${paint(colourOf(payload.thread_id), shortId(payload.thread_id))} is deleted`],
   thread_list: ({ payload: { threads, total } }, view) => [
-    threads.length === 0 ? 'no threads yet' : `${threads.length} of ${total} threads`,
+    threads.length === 0 ? 'no threads yet' : `${threads.length} of ${counted(total, 'thread')}`,
     ...threads.map((each, index) => `${String(index + 1).padStart(4)} ${each.thread_id === view.threadId ? '→' : ' '} ${thread(each, view.paint)}`)
   ],
   thread_switched: ({ payload }, { paint }) => [`→ ${thread(payload.thread, paint)}`, ...messages(payload.messages, paint)],
   thread_history: ({ payload: { messages: shown, has_more: more } }, { paint }) => [
-    shown.length === 0 ? 'no messages yet' : `${shown.length} messages${more ? ', and older ones' : ''}`,
+    shown.length === 0 ? 'no messages yet' : `${counted(shown.length, 'message')}${more ? ', and older ones' : ''}`,
     ...messages(shown, paint)
   ],
   typing: ({ payload }, { paint }) => payload.is_typing ? [paint('dim', 'is typing elsewhere')] : [],
-  presence: ({ payload: { connections } }, { paint }) => [paint('dim', `${connections} ${connections === 1 ? 'window' : 'windows'} in this thread`)],
+  presence: ({ payload: { connections } }, { paint }) => [paint('dim', `${counted(connections, 'window')} in this thread`)],
   token_expiring: ({ payload }, { paint }) => [paint('dim', `the token expires at ${oneLine(payload.expires_at)}`)],
   token_renewed: (_event, { paint }) => [paint('dim', 'the token is renewed')],
 
@@ -95,6 +95,10 @@ function ending ({ payload: { status, usage, reason, error } }: ThreadlineEvent<
 function answer ({ run_id: run, payload }: ThreadlineEvent<'agent_completed'>, { isStreamed }: View): readonly string[] {
   if (payload.content === undefined || payload.content === '' || isStreamed(run ?? '')) return []
   return printable(payload.content).split('\n').map((text) => `  ${text}`)
+}
+
+function counted (count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function compact (value: unknown): string {

@@ -2,6 +2,9 @@ import type { ClientStatus } from '../../client/threadline-client.ts'
 import { colourOf, type Paint } from './paint.ts'
 import { oneLine, shortId } from './printable.ts'
 
+/** RFC 6455: no close frame came, so the number says nothing. */
+const abnormal = 1006
+
 /** What became of the connection, as a line; undefined for what needs none. Why it ended for good is told last of all, elsewhere. */
 export function renderStatus (status: ClientStatus, user: string, paint: Paint): string | undefined {
   switch (status.state) {
@@ -10,9 +13,10 @@ export function renderStatus (status: ClientStatus, user: string, paint: Paint):
       return undefined
     case 'ready': return renderReady(status, user, paint)
     case 'reconnecting': {
-      const { closeCode, reason, delayMs } = status
-      const why = `${closeCode}${reason === '' ? '' : ` ${oneLine(reason)}`}`
-      return paint('yellow', `○ the connection is lost (${why}); trying again in ${(delayMs / 1000).toFixed(1)} s`)
+      const { attempt, closeCode, reason, delayMs } = status
+      const why = reason === '' ? String(closeCode) : closeCode === abnormal ? oneLine(reason, 60) : `${closeCode} ${oneLine(reason, 60)}`
+      const what = attempt === 1 ? 'the connection is lost' : 'still no connection'
+      return paint('yellow', `○ ${what} (${why}); trying again in ${(delayMs / 1000).toFixed(1)} s`)
     }
   }
 }

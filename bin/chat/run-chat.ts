@@ -71,9 +71,7 @@ async function chatWithPerson (options: ChatOptions, credentials: Credentials, {
     const input = parseInput(line)
     if (input.kind === 'quit') break
     await session.handle(input)
-    readline.prompt()
   }
-  stdout.write('\n')
   return await endSession(session, stderr, true)
 }
 
@@ -92,9 +90,10 @@ async function chatWithPipe (options: ChatOptions, credentials: Credentials, { s
 
   try {
     await session.ready
-    const inputs = options.once ? [{ kind: 'message', content: (await text(stdin)).trim() } as const] : readInputs(stdin, ended.signal)
+    const inputs = options.once ? [message(await text(stdin))] : readInputs(stdin, ended.signal)
     for await (const input of inputs) {
       if (input.kind === 'quit') break
+      if (leavesThread(input)) await Promise.all(outcomes) // from elsewhere the ends of the runs here cannot be heard
       const { ok, runId } = await session.handle(input)
       outcomes.push(runId === undefined ? Promise.resolve(ok) : session.completed(runId))
     }
@@ -110,6 +109,14 @@ async function chatWithPipe (options: ChatOptions, credentials: Credentials, { s
 
 async function * readInputs (stdin: NodeJS.ReadStream, signal: AbortSignal): AsyncGenerator<ChatInput> {
   for await (const line of createInterface({ input: stdin, signal })) yield parseInput(line)
+}
+
+function message (content: string): ChatInput {
+  return { kind: 'message', content: content.trim() }
+}
+
+function leavesThread ({ kind }: ChatInput): boolean {
+  return kind === 'switch' || kind === 'new' || kind === 'delete'
 }
 
 interface SessionParts {

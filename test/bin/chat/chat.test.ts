@@ -107,6 +107,22 @@ t.test('the chat', async (t) => {
     t.match(stdout, /■ completed/)
   })
 
+  t.test('does not leave a thread in which a piped run has not ended', async (t) => {
+    const { ended } = chat(as(server), `hello\n/switch ${uuid(7)}\n`)
+    const connection = await server.connection()
+    connection.establish(threadId)
+    await accept(connection)
+    connection.send('agent_started', { agent: 'echo', message_id: uuid(3), input: 'hello' }, { ...inRun, sequence: 1 })
+    for (let trip = 0; trip < 5; trip++) await connection.roundTrip() // time to do it wrong
+
+    t.same(connection.unread, [])
+    connection.send('agent_completed', { status: 'completed' }, { ...inRun, sequence: 2 })
+    const { id } = await connection.command('switch_thread')
+    connection.send('thread_switched', { thread: { thread_id: uuid(7), title: null, created_at: '', updated_at: '' }, messages: [], sequence: 0, epoch: 'first' }, { reply_to: id })
+
+    t.equal((await ended).code, 0)
+  })
+
   t.test('goes on in its thread after a drop, says so, and sends the message again under its id', async (t) => {
     const { child, ended } = chat(as(server, '--once', '--thread', threadId), 'hi')
     const connection = await server.connection()
@@ -180,7 +196,7 @@ t.test('the chat', async (t) => {
 
       const { code, stderr } = await ended
       t.equal(code, 1)
-      t.match(stderr, /4403: origin/)
+      t.match(stderr, /the origin is not allowed \(4403, origin\)/)
     })
   }
 

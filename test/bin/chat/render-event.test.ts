@@ -79,6 +79,7 @@ t.test('every other event is a line too, and an unknown one is shown as it came'
   t.same(render('thread_created', thread(threadId, 'new')), ['alice abcdef + thread abcdef new'])
   t.same(render('thread_deleted', { thread_id: threadId }), ['alice abcdef − thread abcdef is deleted'])
   t.same(render('presence', { connections: 2 }), ['alice abcdef 2 windows in this thread'])
+  t.same(render('presence', { connections: 1 }), ['alice abcdef 1 window in this thread'])
   t.same(render('typing', { is_typing: false, thread_id: threadId }), [])
   t.same(render('pong', {}), [])
   t.same(lines(renderEvent({ type: 'from_the_future', payload: { a: 1 } } as unknown as ThreadlineEvent, plain)), ['? no thread from_the_future {"a":1}'])
@@ -111,6 +112,8 @@ t.test('a status says what became of the connection', async (t) => {
   t.match(status({ state: 'ready', threadId, reconnected: true, missed: 3 }), /3 events were missed/)
   t.match(status({ state: 'ready', threadId, reconnected: true, missed: null }), /\/history/)
   t.equal(status({ state: 'reconnecting', attempt: 1, delayMs: 1_234, closeCode: 1001, reason: 'drain' }), '○ the connection is lost (1001 drain); trying again in 1.2 s')
+  t.equal(status({ state: 'reconnecting', attempt: 2, delayMs: 0, closeCode: 1006, reason: '' }), '○ still no connection (1006); trying again in 0.0 s')
+  t.equal(status({ state: 'reconnecting', attempt: 2, delayMs: 0, closeCode: 1006, reason: 'gone' }), '○ still no connection (gone); trying again in 0.0 s')
 })
 
 t.test('there are no colours for what is not a terminal', async (t) => {

@@ -52,7 +52,6 @@ t.test('in a terminal', async (t) => {
     const input = new PassThrough()
     const readline = createInterface({ input, output, terminal: true, prompt: '' })
     const screen = createPromptScreen(readline, output)
-    readline.on('line', () => { readline.prompt() })
     t.teardown(() => { screen.close() })
     screen.setPrompt('> ')
     return {
@@ -83,6 +82,17 @@ t.test('in a terminal', async (t) => {
     type('l')
 
     t.same(picture(), { rows: ['one', '> helld'], cursor: [1, 6] })
+  })
+
+  t.test('the next line can be typed while the last one is carried out', async (t) => {
+    const { screen, type, picture } = open(t)
+
+    type('first\r')
+    type('ne')
+    screen.print(line('answer'))
+    type('xt')
+
+    t.same(picture(), { rows: ['> first', 'answer', '> next'], cursor: [2, 6] })
   })
 
   t.test('nothing is lost of a line that is typed over several rows', async (t) => {
@@ -136,13 +146,15 @@ t.test('in a terminal', async (t) => {
   })
 
   t.test('after it is closed nothing is printed', async (t) => {
-    const { screen, picture } = open(t)
+    const { screen, type, picture } = open(t)
+    type('hello\r')
     screen.close()
     const { rows } = picture()
 
     screen.print(line('late'))
     screen.setPrompt('late> ')
 
+    t.same(rows, ['> hello', ''])
     t.same(picture().rows, rows)
   })
 })
