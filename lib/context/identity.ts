@@ -110,24 +110,20 @@ function check (field: string, valid: boolean): void {
   if (!valid) throw new ThreadlineError('THREADLINE_INVALID_CONTEXT', `${field} is missing or not valid`, { field })
 }
 
-const noData: IdentityData = Object.freeze({})
-
-function freezeData (data: IdentityData | undefined): IdentityData {
-  if (data === undefined) return noData
+/** An own object for each identity, also when there is no data: no two share one. */
+function freezeData (data: IdentityData = {}): IdentityData {
   for (const key of reservedKeys) check(key, !Object.hasOwn(data, key))
-  return deepFreeze(copy(data))
-}
-
-function copy (data: IdentityData): IdentityData {
   try {
-    return structuredClone(data)
+    return deepFreeze(structuredClone(data))
   } catch (cause) {
-    throw new ThreadlineError('THREADLINE_INVALID_CONTEXT', 'data holds something that cannot be copied', { field: 'data', cause })
+    throw new ThreadlineError('THREADLINE_INVALID_CONTEXT', 'data holds something that cannot be copied and frozen', { field: 'data', cause })
   }
 }
 
 function deepFreeze<T> (value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  // A frozen map, set, date or buffer can still be changed.
+  if (!Array.isArray(value) && Object.getPrototypeOf(value) !== Object.prototype) throw new TypeError('Not a plain object or a list')
   Object.freeze(value)
   for (const key of Reflect.ownKeys(value)) deepFreeze(Reflect.get(value, key))
   return value
