@@ -17,10 +17,12 @@ export async function withScope<T> (body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Adds a cleanup to the innermost scope. Throws `THREADLINE_NO_CONTEXT` outside of one. */
+/** Adds a cleanup to the innermost scope. Throws `THREADLINE_NO_CONTEXT` outside of one, and when it has ended. */
 export function onLeave (cleanup: () => void | Promise<void>): void {
   const stack = context.active().getValue(scopeKey)
-  if (!(stack instanceof AsyncDisposableStack)) throw new ThreadlineError('THREADLINE_NO_CONTEXT', 'No scope is open here')
+  if (!(stack instanceof AsyncDisposableStack) || stack.disposed) {
+    throw new ThreadlineError('THREADLINE_NO_CONTEXT', 'No scope is open here')
+  }
   stack.defer(cleanup)
 }
 
