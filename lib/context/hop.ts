@@ -49,11 +49,16 @@ export function runInSpan<T> (span: Span, fn: (span: Span) => T): T {
   }
 }
 
-/** Marks a span as failed, with the error's code or class as `error.type`. */
+/** Marks a span as failed, with the error's code or class as `error.type`. Never throws, whatever was thrown. */
 export function failSpan (span: Span, error: unknown): void {
-  const type = isThreadlineError(error) ? error.code : error instanceof Error ? error.name : 'unknown'
-  const message = error instanceof Error ? error.message : String(error)
-  span.setAttribute(attributes.errorType, type)
-  span.setStatus({ code: SpanStatusCode.ERROR, message })
-  if (error instanceof Error) span.recordException(error)
+  span.setStatus({ code: SpanStatusCode.ERROR })
+  try {
+    const type = isThreadlineError(error) ? error.code : error instanceof Error ? error.name : 'unknown'
+    const message = error instanceof Error ? error.message : String(error)
+    span.setAttribute(attributes.errorType, type)
+    span.setStatus({ code: SpanStatusCode.ERROR, message })
+    if (error instanceof Error) span.recordException(error)
+  } catch {
+    // The error cannot be put into words, by a getter or a toString that throws: it is thrown on, not what they threw.
+  }
 }
