@@ -1,4 +1,5 @@
-import { context } from '@opentelemetry/api'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { context, createContextKey, ROOT_CONTEXT } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 
 let registered = false
@@ -10,6 +11,15 @@ let registered = false
  */
 export function registerContextManager (): void {
   if (registered) return
-  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+  if (!context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()) && !keepsContext()) {
+    throw new Error('A context manager is registered that does not keep context over await: every identity would be lost')
+  }
   registered = true
+}
+
+/** Whether the registered manager's contexts go wherever AsyncLocalStorage goes. */
+function keepsContext (): boolean {
+  const probe = ROOT_CONTEXT.setValue(createContextKey('threadline.probe'), true)
+  const resume = context.with(probe, () => AsyncLocalStorage.snapshot())
+  return resume(() => context.active()) === probe
 }
