@@ -118,8 +118,12 @@ export function createEngine (options: EngineOptions): Engine {
 
     async recover () {
       for (const run of await runs.recoverable()) {
-        if (run.status === 'queued') await enterRun(run, async () => { launch() })
-        else await endUnstarted(run, 'server_restarted')
+        try {
+          if (run.status === 'queued') enterRun(run, launch)
+          else await endUnstarted(run, 'server_restarted')
+        } catch (err) {
+          logger.error({ err, run_id: run.runId }, 'a run of the last process could not be ended')
+        }
       }
     },
 

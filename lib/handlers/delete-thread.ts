@@ -1,9 +1,10 @@
 import { currentThread } from '../context/current-thread.ts'
 import type { Handler } from './handler.ts'
 
-/** Hides a thread, and takes the user's connections out of it. Its rows are kept until they are purged. */
-export const deleteThread: Handler<'delete_thread'> = async (_command, connection, { storage }) => {
+/** Stops a thread's runs, hides it, and takes the user's connections out of it. Its rows are kept until they are purged. */
+export const deleteThread: Handler<'delete_thread'> = async (_command, connection, { storage, engine }) => {
   const { threadId } = currentThread()
+  await engine.stop({ reason: 'cancelled' })
   await storage.threads.remove(threadId)
 
   connection.vacate()
