@@ -49,21 +49,6 @@ export function createPromptScreen (readline: Interface, output: Output): Screen
     readline.prompt(true)
   }
 
-  /** Appends to the growing row; returns the rows that became full. */
-  const grow = (row: Growing, text: string): readonly string[] => {
-    const finished: string[] = []
-    for (const character of text) {
-      const full = textWidth(stripVTControlCharacters(row.lead) + row.text) + characterWidth(character) > (output.columns ?? 80) - 1
-      if (character === '\n' || full) {
-        finished.push(row.lead + row.text)
-        row.lead = continued
-        row.text = ''
-      }
-      if (character !== '\n') row.text += character === '\t' ? ' ' : character
-    }
-    return finished
-  }
-
   return {
     print (printed) {
       const goesOn = printed.kind === 'text' && growing?.of === printed.of
@@ -73,7 +58,7 @@ export function createPromptScreen (readline: Interface, output: Output): Screen
         return draw([...before, printed.text])
       }
       if (growing?.of !== printed.of) growing = { of: printed.of, lead: printed.lead, text: '' }
-      draw([...before, ...grow(growing, printed.text)])
+      draw([...before, ...grow(growing, printed.text, (output.columns ?? 80) - 1)])
     },
     setPrompt (prompt) {
       readline.setPrompt(prompt)
@@ -83,4 +68,19 @@ export function createPromptScreen (readline: Interface, output: Output): Screen
       readline.close()
     }
   }
+}
+
+/** Appends to the growing row; returns the rows that became full. */
+function grow (row: Growing, text: string, columns: number): readonly string[] {
+  const finished: string[] = []
+  for (const character of text) {
+    const full = textWidth(stripVTControlCharacters(row.lead) + row.text) + characterWidth(character) > columns
+    if (character === '\n' || full) {
+      finished.push(row.lead + row.text)
+      row.lead = continued
+      row.text = ''
+    }
+    if (character !== '\n') row.text += character === '\t' ? ' ' : character
+  }
+  return finished
 }
