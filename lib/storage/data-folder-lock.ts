@@ -5,6 +5,9 @@ import { ThreadlineError } from '../errors.ts'
 
 const sqliteBusy = 5
 
+// A process that is about to end, because its owner was killed, is waited for; it ends within milliseconds.
+const patienceMs = 1000
+
 /**
  * Takes a data folder for this process, and makes it when there is none. The lock is SQLite's lock on an empty file: the
  * operating system gives it up when the process ends, however it ends, so there is no stale lock to clean up. Throws
@@ -12,7 +15,7 @@ const sqliteBusy = 5
  */
 export function lockDataFolder (dataFolder: string): { release (): void } {
   mkdirSync(dataFolder, { recursive: true, mode: 0o700 })
-  const file = new DatabaseSync(join(dataFolder, 'threadline.lock'), { timeout: 0 })
+  const file = new DatabaseSync(join(dataFolder, 'threadline.lock'), { timeout: patienceMs })
   try {
     file.exec('begin exclusive')
   } catch (cause) {

@@ -1,13 +1,11 @@
-import { join } from 'node:path'
 import { sql } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import type { Logger } from '../context/logger.ts'
 import { openPool, type DatabaseTarget } from './connection-pool.ts'
-import { lockDataFolder } from './data-folder-lock.ts'
 import { createEventStore } from './event-store.ts'
 import { createMessageStore } from './message-store.ts'
 import { migrate } from './migrate.ts'
-import { openPglite } from './pglite-database.ts'
+import { PgliteDatabase } from './pglite-database.ts'
 import { createRunStore } from './run-store.ts'
 import type { Storage } from './storage.ts'
 import { createThreadStore } from './thread-store.ts'
@@ -48,13 +46,9 @@ export async function createStorage (options: StorageOptions): Promise<Storage> 
 }
 
 async function openTarget (options: StorageOptions, opened: AsyncDisposableStack): Promise<DatabaseTarget> {
-  const { databaseUrl, dataFolder, poolSize = defaultPoolSize } = options
+  const { databaseUrl, dataFolder, poolSize = defaultPoolSize, logger } = options
   if (databaseUrl !== undefined) return { url: databaseUrl, size: poolSize }
-  if (dataFolder !== undefined) {
-    const lock = lockDataFolder(dataFolder)
-    opened.defer(() => { lock.release() })
-  }
-  const embedded = await openPglite(dataFolder === undefined ? undefined : join(dataFolder, 'postgres'))
+  const embedded = await PgliteDatabase.open(dataFolder, logger)
   opened.defer(async () => { await embedded.close() })
   return { embedded }
 }

@@ -1,5 +1,13 @@
 import { Duplex } from 'node:stream'
-import type { MessagePort } from 'node:worker_threads'
+
+/** The way to the database's process. */
+export interface FrameChannel {
+  /** Resolves when the database can be talked to. */
+  readonly ready: Promise<void>
+  send (frames: Uint8Array): void
+  /** Nothing is received from now on. */
+  leave (): void
+}
 
 // AuthenticationOk and ReadyForQuery (idle). Source: PostgreSQL, "Frontend/Backend Protocol", message formats.
 const welcome = Buffer.from('R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I', 'latin1')
@@ -7,42 +15,45 @@ const terminate = 'X'.charCodeAt(0)
 
 /**
  * A connection to the embedded database in the shape of the socket that `pg` expects: bytes written are frames of the
- * protocol and go to the worker, what it answers is read. Start-up is answered here, since the embedded database has no users
- * to authenticate. When the worker ends, the stream is destroyed with an error, so nothing that was asked waits for ever.
+ * protocol and go to the database's process, what it answers is pushed by whoever made the stream. Start-up is answered here,
+ * since the embedded database has no users to authenticate. Frames of one turn of the event loop travel together.
  */
 export class PgliteStream extends Duplex {
-  readonly #port: MessagePort
+  readonly #channel: FrameChannel
   #started = false
+  #waiting: Buffer[] = []
 
-  constructor (port: MessagePort) {
-    super({ decodeStrings: true })
-    this.#port = port
-    port.on('message', (answer: Uint8Array) => { this.push(answer) })
-    port.once('close', () => { this.destroy(new Error('The embedded database has ended')) })
+  constructor (channel: FrameChannel) {
+    super()
+    this.#channel = channel
   }
 
   connect (): this {
-    process.nextTick(() => { this.emit('connect') })
+    this.#channel.ready.then(
+      () => { this.emit('connect') },
+      (error: unknown) => { this.destroy(error instanceof Error ? error : new Error(String(error))) }
+    )
     return this
   }
 
   // Asked for by pg of a socket, without meaning here.
   setNoDelay (): this { return this }
   setKeepAlive (): this { return this }
-  ref (): this { this.#port.ref(); return this }
-  unref (): this { this.#port.unref(); return this }
+  ref (): this { return this }
+  unref (): this { return this }
 
   override _read (): void {
     // Answers are pushed as they come; their number is bounded by what was asked.
   }
 
   override _write (frames: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#send(frames)
-    done()
-  }
-
-  override _writev (chunks: readonly { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    this.#send(Buffer.concat(chunks.map(({ chunk }) => chunk)))
+    if (!this.#started) {
+      this.#started = true
+      this.push(welcome)
+    } else if (frames[0] !== terminate) {
+      if (this.#waiting.length === 0) setImmediate(() => { this.#flush() })
+      this.#waiting.push(frames)
+    }
     done()
   }
 
@@ -52,17 +63,14 @@ export class PgliteStream extends Duplex {
   }
 
   override _destroy (error: Error | null, done: (error?: Error | null) => void): void {
-    this.#port.close()
+    this.#waiting = []
+    this.#channel.leave()
     done(error)
   }
 
-  #send (frames: Buffer): void {
-    if (!this.#started) {
-      this.#started = true
-      this.push(welcome)
-    } else if (frames[0] !== terminate) {
-      const copy = new Uint8Array(frames) // of these bytes alone: a Buffer may be a window of a larger one
-      this.#port.postMessage(copy, [copy.buffer])
-    }
+  #flush (): void {
+    if (this.destroyed) return
+    this.#channel.send(Buffer.concat(this.#waiting))
+    this.#waiting = []
   }
 }
