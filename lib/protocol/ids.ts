@@ -26,11 +26,12 @@ export const connectionIdPattern = '^[A-Za-z0-9._:-]{1,128}$'
 const uuidExpression = new RegExp(uuidPattern)
 const runIdExpression = new RegExp(runIdPattern)
 const connectionIdExpression = new RegExp(connectionIdPattern)
-const controlCharacters = /[\u0000-\u001f\u007f\u2028\u2029]/
+/** Control and format characters, and the separators of lines and paragraphs. */
+const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
 export function isUserId (value: unknown): value is UserId {
   return typeof value === 'string' && value.length > 0 && value.length <= 128 &&
-    value.trim() === value && value.isWellFormed() && !controlCharacters.test(value)
+    value.trim() === value && value.isWellFormed() && !invisible.test(value)
 }
 export const isThreadId = (value: unknown): value is ThreadId => typeof value === 'string' && uuidExpression.test(value)
 export const isRunId = (value: unknown): value is RunId => typeof value === 'string' && runIdExpression.test(value)
