@@ -5,9 +5,14 @@ import { runIdPattern, uuidPattern } from './ids.ts'
 
 export const maxContentCharacters = 32_000
 
+/** How deep a payload may be nested: what handles it further goes through it recursively. */
+export const maxPayloadLevels = 32
+
 const ThreadIdText = Type.String({ pattern: uuidPattern, description: 'A thread of the user (UUIDv7)' })
 const Title = Type.String({ minLength: 1, maxLength: 200, pattern: '\\S' })
-const Metadata = Type.Record(Type.String({ maxLength: 64 }), Type.Unknown(), { maxProperties: 32 })
+const Metadata = Type.Record(Type.String({ pattern: '^[\\s\\S]{0,64}$' }), Type.Unknown(), {
+  maxProperties: 32, additionalProperties: false, description: 'At most 32 names of 64 characters; the whole is nested at most 32 deep'
+})
 
 /** What to do when the thread already has an active run. */
 export const MultitaskStrategy = Type.Union([

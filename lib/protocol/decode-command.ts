@@ -1,6 +1,6 @@
 import { Compile, type Validator } from 'typebox/compile'
 import { ThreadlineError } from '../errors.ts'
-import { commandSchemas, isCommandType, type Command } from './commands.ts'
+import { commandSchemas, isCommandType, maxPayloadLevels, type Command } from './commands.ts'
 import { isEventType } from './events.ts'
 
 const validators = new Map<string, Validator>(
@@ -32,7 +32,10 @@ export function decodeCommand (text: string): Command {
 
   const candidate = { payload: {}, ...frame }
   const validator = validators.get(type)
-  if (validator?.Check(candidate) === true) return candidate as unknown as Command // the schema has just been checked
+  if (validator?.Check(candidate) === true) {
+    if (!isNestedAtMost(maxPayloadLevels, candidate.payload)) return fail('THREADLINE_BAD_REQUEST', 'payload is nested too deep')
+    return candidate as unknown as Command // the schema has just been checked
+  }
   return explain(candidate, validator?.Errors(candidate)[0]?.instancePath ?? '', fail)
 }
 
@@ -76,6 +79,11 @@ function explain (
 
 function needsThread (type: unknown): boolean {
   return type === 'switch_thread' || type === 'rename_thread' || type === 'delete_thread'
+}
+
+function isNestedAtMost (levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  return levels > 0 && Object.values(value).every((item) => isNestedAtMost(levels - 1, item))
 }
 
 function isObject (value: unknown): value is Record<string, unknown> {
