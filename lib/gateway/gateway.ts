@@ -108,8 +108,14 @@ export function createGateway (options: GatewayOptions): Gateway {
       tools,
       window,
       logger,
-      handlerConnection: (from, replyTo) => createHandlerConnection({
-        connection: from, registry, membership, replyTo, verifyToken: options.verifyToken, renewed: (expiresAt) => { clock.set(expiresAt) }
+      handlerConnection: (from, replyTo, received) => createHandlerConnection({
+        connection: from,
+        registry,
+        membership,
+        replyTo,
+        received,
+        verifyToken: options.verifyToken,
+        renewed: (expiresAt) => { clock.set(expiresAt) }
       })
     }
     const establishing = bindThread(() => establish(connection, caller))

@@ -1,6 +1,8 @@
+import { trace, type Span } from '@opentelemetry/api'
 import { attributes } from '../context/attributes.ts'
-import { currentIdentity, currentThread } from '../context/current-thread.ts'
+import { currentIdentity, currentThread, enterWithin, identityAttributes } from '../context/current-thread.ts'
 import { withHop } from '../context/hop.ts'
+import { createIdentity } from '../context/identity.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { HandlerConnection } from '../handlers/handler.ts'
 import type { ServerEvent } from '../protocol/events.ts'
@@ -15,6 +17,8 @@ export interface HandlerConnectionOptions {
   readonly registry: ConnectionRegistry
   readonly membership: ThreadMembership
   readonly replyTo: string | undefined
+  /** The span of the frame. */
+  readonly received: Span
   readonly verifyToken: (token: string) => Promise<{ readonly userId: UserId, readonly expiresAt: Date }>
   readonly renewed: (expiresAt: Date) => void
 }
@@ -33,6 +37,12 @@ export function createHandlerConnection (options: HandlerConnectionOptions): Han
       writeToAll(others(registry.getUserConnectionsByThread(currentThread().threadId)), createEvent(type, payload))
     },
     enter: (prepare) => membership.enter(connection, prepare),
+    adopt: ({ threadId, runId }, fn) => {
+      const { userId, requestId, connectionId } = currentIdentity()
+      const identity = createIdentity({ userId, requestId, connectionId, threadId, runId })
+      for (const span of [options.received, trace.getActiveSpan()]) span?.setAttributes(identityAttributes(identity))
+      return enterWithin(identity, fn)
+    },
     vacate: () => { membership.vacate() },
     renew: async (token) => {
       const caller = await options.verifyToken(token)

@@ -1,4 +1,4 @@
-import { SpanKind, trace, type Link } from '@opentelemetry/api'
+import { SpanKind, trace, type Link, type Span } from '@opentelemetry/api'
 import { enterThread, identityAttributes } from '../context/current-thread.ts'
 import { failSpan, withHop } from '../context/hop.ts'
 import { createIdentity, type Identity } from '../context/identity.ts'
@@ -17,7 +17,7 @@ export interface ReceiveOptions {
   readonly tools: HandlerTools
   readonly window: MessageWindow
   readonly logger: Logger
-  readonly handlerConnection: (connection: Connection, replyTo: string | undefined) => HandlerConnection
+  readonly handlerConnection: (connection: Connection, replyTo: string | undefined, received: Span) => HandlerConnection
 }
 
 /**
@@ -35,9 +35,9 @@ export async function receiveFrame (connection: Connection, text: string, option
     threadId: namesThread ? undefined : connection.threadId
   })
   const replyTo = 'command' in decoded ? decoded.command.id : decoded.names.id
-  const view = options.handlerConnection(connection, replyTo)
   const links = linksOf(connection, decoded)
   await enterThread(arrived, () => withHop('socket.receive', { kind: SpanKind.SERVER, links }, async (span) => {
+    const view = options.handlerConnection(connection, replyTo, span)
     await answeringErrors(view, options.logger, async () => {
       if (!options.window.admit(connection.userId)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
       if ('error' in decoded) throw decoded.error

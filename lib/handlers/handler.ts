@@ -2,6 +2,7 @@ import type { AgentRegistry } from '../agents/agent-registry.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { CommandOf, CommandType } from '../protocol/commands.ts'
 import type { EventType, PayloadOf } from '../protocol/events.ts'
+import type { RunId, ThreadId } from '../protocol/ids.ts'
 import type { Storage } from '../storage/storage.ts'
 
 /** What a handler may do with the connection that a command came from. Whom it serves it reads with `currentThread()`. */
@@ -18,6 +19,11 @@ export interface HandlerConnection {
    * stays where it was and has missed nothing there.
    */
   enter (prepare: () => Promise<{ readonly sequence: number, readonly tell: () => void }>): Promise<void>
+  /**
+   * Goes on in the thread and run of a message that had been accepted before: the identity under which the command came is put right, on
+   * the spans of the message as well.
+   */
+  adopt<T>(stored: { readonly threadId: ThreadId, readonly runId: RunId }, fn: () => T): T
   /** Takes all connections of the user out of the active thread, because it is no more. */
   vacate (): void
   /** Takes a fresh token of the same user, so that the connection outlives the old one. */

@@ -5,10 +5,11 @@ import type { Handler } from './handler.ts'
 export const startAgent: Handler<'start_agent'> = async (command, connection, tools) => {
   const { agent, input, context = {} } = command.payload
   const message = { clientId: command.id, content: input, agent, strategy: 'enqueue', metadata: context } as const
-  const { messageId, runId, duplicate, position } = await acceptMessage(message, connection, tools)
 
-  connection.reply('run_created', { message_id: messageId, run_id: runId })
-  if (duplicate) return
-  if (position > 0) connection.reply('run_queued', { run_id: runId, position })
-  tools.engine.launch()
+  await acceptMessage(message, connection, tools, async ({ messageId, runId, duplicate, position }) => {
+    connection.reply('run_created', { message_id: messageId, run_id: runId })
+    if (duplicate) return
+    if (position > 0) connection.reply('run_queued', { run_id: runId, position })
+    tools.engine.launch()
+  })
 }

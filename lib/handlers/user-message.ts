@@ -9,11 +9,12 @@ import type { Handler } from './handler.ts'
 export const userMessage: Handler<'user_message'> = async (command, connection, tools) => {
   const { content, agent = tools.defaultAgent, multitask_strategy: strategy = 'enqueue', metadata = {} } = command.payload
   const message = { clientId: command.id, content, agent, strategy, metadata }
-  const { messageId, runId, duplicate, position } = await acceptMessage(message, connection, tools)
 
-  connection.reply('message_accepted', { message_id: messageId, run_id: runId, duplicate })
-  if (duplicate) return
-  if (position > 0 && strategy === 'enqueue') connection.reply('run_queued', { run_id: runId, position })
-  tools.engine.launch()
-  if (strategy === 'interrupt') await tools.engine.stop({ except: currentRun().runId, reason: 'interrupted' })
+  await acceptMessage(message, connection, tools, async ({ messageId, runId, duplicate, position }) => {
+    connection.reply('message_accepted', { message_id: messageId, run_id: runId, duplicate })
+    if (duplicate) return
+    if (position > 0 && strategy === 'enqueue') connection.reply('run_queued', { run_id: runId, position })
+    tools.engine.launch()
+    if (strategy === 'interrupt') await tools.engine.stop({ except: currentRun().runId, reason: 'interrupted' })
+  })
 }
