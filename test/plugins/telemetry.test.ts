@@ -41,6 +41,21 @@ t.test('a flush that hangs does not keep the server from closing, and is told', 
   resolve()
 })
 
+t.test('a flush gets the time that the others have left', async (t) => {
+  registerProvider(t, async () => await new Promise(() => {}))
+  const { app, warnings } = await createApp(1500)
+  const until = performance.now() + 1200
+  app.addHook('onClose', async () => { while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve)) })
+  const startedAt = performance.now()
+
+  await app.close()
+
+  const tookMs = performance.now() - startedAt
+  t.match(warnings, [{ outcome: 'timed_out' }])
+  t.ok(tookMs > 1600, `at least the shortest time for a flush: ${tookMs} ms`)
+  t.ok(tookMs < 2500, `not both limits after each other: ${tookMs} ms`)
+})
+
 t.test('a flush that fails does not fail the close, and is told', async (t) => {
   registerProvider(t, async () => { throw new Error('on purpose') })
   const { app, warnings } = await createApp(5000)
