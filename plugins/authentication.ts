@@ -8,7 +8,7 @@ import { isAllowedOrigin } from '../lib/auth/origin.ts'
 import { readSocketCredentials } from '../lib/auth/socket-credentials.ts'
 import { createTickets, type Tickets } from '../lib/auth/tickets.ts'
 import { createTokenVerifier, type Caller, type TokenVerifier } from '../lib/auth/token-verifier.ts'
-import { enterThread } from '../lib/context/current-thread.ts'
+import { enterThread, identityAttributes } from '../lib/context/current-thread.ts'
 import { createIdentity } from '../lib/context/identity.ts'
 import { ThreadlineError } from '../lib/errors.ts'
 import { isRequestId } from '../lib/protocol/ids.ts'
@@ -72,7 +72,10 @@ export default fp(async function authentication (app) {
   app.addHook('onRequest', (request, _reply, done) => {
     const caller = callers.get(request)
     if (caller === undefined) return done()
-    enterThread(createIdentity({ userId: caller.userId, requestId: requestIdOf(request) }), done, { parent: trace.getActiveSpan() })
+    const identity = createIdentity({ userId: caller.userId, requestId: requestIdOf(request) })
+    const span = trace.getActiveSpan()
+    span?.setAttributes(identityAttributes(identity))
+    enterThread(identity, done, { parent: span })
   })
 
   // Node has handed the connection over, and @fastify/websocket ends only those that got as far as its own hook: without this a

@@ -36,7 +36,6 @@ const settings = {
   openaiApiKey: setting('OPENAI_API_KEY', Type.Optional(Type.String())),
   anthropicApiKey: setting('ANTHROPIC_API_KEY', Type.Optional(Type.String())),
   googleApiKey: setting('GOOGLE_API_KEY', Type.Optional(Type.String())),
-  baggageHostList: setting('BAGGAGE_HOSTS', Type.String({ default: '' })),
 
   agentsFolder: setting('AGENTS_DIR', Type.String({ default: './agents' })),
   defaultAgent: setting('DEFAULT_AGENT', Type.String({ default: 'assistant' })),
@@ -57,7 +56,7 @@ const settings = {
   heartbeatTimeoutMs: setting('HEARTBEAT_TIMEOUT_MS', milliseconds(10_000)),
   /** 0: an idle socket stays open. */
   idleTimeoutMs: setting('IDLE_TIMEOUT_MS', milliseconds(0, 0)),
-  shutdownTimeoutMs: setting('SHUTDOWN_TIMEOUT_MS', milliseconds(8000))
+  shutdownTimeoutMs: setting('SHUTDOWN_TIMEOUT_MS', milliseconds(5000))
 }
 
 type ValueOf<Schema extends TSchema> = Static<Schema> | (Schema extends TOptional ? undefined : never)
@@ -67,13 +66,11 @@ type Settings = { readonly [Name in keyof typeof settings]: ValueOf<(typeof sett
  * The configuration of one server: checked, frozen, and read nowhere else from the environment. Secrets are not enumerable, so
  * that logging, serialising or inspecting the whole object does not show them.
  */
-export interface Config extends Omit<Settings, 'dataDir' | 'allowedOriginList' | 'baggageHostList'> {
+export interface Config extends Omit<Settings, 'dataDir' | 'allowedOriginList'> {
   /** Where the embedded database lives; undefined keeps it in memory. */
   readonly dataFolder: string | undefined
   /** Serialised origins (RFC 6454, section 6.2) of the pages that may connect. */
   readonly allowedOrigins: readonly string[]
-  /** Lower-case host names to which outgoing requests may carry baggage. */
-  readonly baggageHosts: readonly string[]
 }
 
 const secrets: readonly (keyof Config)[] = [
@@ -89,13 +86,12 @@ export default fp(async function config (app, { env = process.env }: ConfigOptio
 }, { name: 'config', fastify: '5.x' })
 
 function readConfig (env: NonNullable<ConfigOptions['env']>): Config {
-  const { dataDir, allowedOriginList, baggageHostList, ...values } = readSettings(env)
+  const { dataDir, allowedOriginList, ...values } = readSettings(env)
   checkAuthentication(values)
   const config: Config = {
     ...values,
     dataFolder: dataDir === 'memory' ? undefined : dataDir,
-    allowedOrigins: Object.freeze(listOf(allowedOriginList).map(toOrigin)),
-    baggageHosts: Object.freeze(listOf(baggageHostList).map((host) => host.toLowerCase()))
+    allowedOrigins: Object.freeze(listOf(allowedOriginList).map(toOrigin))
   }
   for (const name of secrets) Object.defineProperty(config, name, { enumerable: false })
   return Object.freeze(config)

@@ -21,7 +21,7 @@ t.test('without any variable everything has its default', async (t) => {
     allowedOrigins: [], model: 'local', agentsFolder: './agents', defaultAgent: 'assistant', maxFrameBytes: 65_536,
     maxConnectionsPerUser: 20, maxInboxFrames: 256, maxOutboxBytes: 1_048_576, messagesPerWindow: 60, messageWindowMs: 10_000,
     heartbeatIntervalMs: 25_000, heartbeatTimeoutMs: 10_000, idleTimeoutMs: 0, maxConcurrentRuns: 256, maxWaitingRunsPerThread: 16,
-    runTimeoutMs: 300_000, toolTimeoutMs: 30_000, stepLimit: 16, maxConnectionsTotal: 20_000, baggageHosts: [], shutdownTimeoutMs: 8000
+    runTimeoutMs: 300_000, toolTimeoutMs: 30_000, stepLimit: 16, maxConnectionsTotal: 20_000, shutdownTimeoutMs: 5000
   })
 })
 
@@ -34,7 +34,6 @@ t.test('values come from the environment, lists and numbers parsed, and empty on
     MODEL: '',
     OPENAI_API_KEY: '',
     ALLOWED_ORIGINS: ' https://app.example , http://localhost:5173/ ,',
-    BAGGAGE_HOSTS: 'Tools.internal, other.internal',
     STEP_LIMIT: 4
   })
 
@@ -44,7 +43,6 @@ t.test('values come from the environment, lists and numbers parsed, and empty on
   t.equal(values.dataFolder, undefined)
   t.equal(values.authSecret, secret)
   t.strictSame(values.allowedOrigins, ['https://app.example', 'http://localhost:5173'])
-  t.strictSame(values.baggageHosts, ['tools.internal', 'other.internal'])
 })
 
 t.test('the process\'s environment is read when no other is given, and only then', async (t) => {
