@@ -3,7 +3,8 @@ const unreadable = '[unreadable]'
 
 /**
  * Any value as plain JSON data, without throwing: dates as ISO 8601, sets and maps as arrays and objects, big integers as text,
- * errors by name and message, byte arrays by their length, cycles, functions and failing getters by a word in brackets.
+ * errors by name and message, byte arrays by their length, cycles, functions and failing getters by a word in brackets, and
+ * text without halves of surrogate pairs.
  * What an object's own `toJSON` says is respected.
  */
 export function toJson (value: unknown): unknown {
@@ -12,12 +13,12 @@ export function toJson (value: unknown): unknown {
 
 function convert (value: unknown, parents: readonly object[]): unknown {
   switch (typeof value) {
-    case 'string': return value.isWellFormed() ? value : value.toWellFormed()
+    case 'string': return value.toWellFormed()
     case 'boolean': return value
     case 'number': return Number.isFinite(value) ? value : String(value)
     case 'bigint': return value.toString()
     case 'undefined': return null
-    case 'symbol': return value.toString()
+    case 'symbol': return value.toString().toWellFormed()
     case 'function': return '[function]'
     case 'object': return value === null ? null : convertObject(value, parents)
   }
@@ -28,8 +29,8 @@ function convertObject (value: object, parents: readonly object[]): unknown {
   if (parents.length >= 32) return '[too deep]'
   const inside = [...parents, value]
   try {
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
-    if (value instanceof Error) return { name: value.name, message: value.message }
+    if (value instanceof Date) return convert(Number.isNaN(value.getTime()) ? null : value.toISOString(), inside)
+    if (value instanceof Error) return convertEntries([['name', value.name], ['message', value.message]], inside)
     if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`
     if (Array.isArray(value) || value instanceof Set) return [...value].map((item) => convert(item, inside))
     if (value instanceof Map) return convertEntries([...value].map(([key, item]) => [String(key), item]), inside)
@@ -42,7 +43,7 @@ function convertObject (value: object, parents: readonly object[]): unknown {
 
 function convertEntries (entries: readonly (readonly [string, unknown])[], parents: readonly object[]): Record<string, unknown> {
   const said = entries.filter(([, item]) => item !== undefined)
-  return Object.fromEntries(said.map(([key, item]) => [key, convert(item, parents)]))
+  return Object.fromEntries(said.map(([key, item]) => [key.toWellFormed(), convert(item, parents)]))
 }
 
 function readSafely (value: object, key: string): unknown {
