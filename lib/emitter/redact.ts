@@ -1,8 +1,11 @@
 import { toJson } from './to-json.ts'
 
-/** The last word of a name, in snake, kebab or camel case, that marks its value as a secret. */
-const secretNames = /(pass(word|wd|phrase|code)?|token|secret|api[_-]?key|key|authorization|auth|credentials?|cookie|session|signature|private)s?$/i
-const harmlessNames = /^(max|min|input|output|total|num|count)[_-]?\w*tokens?$|^(primary|foreign|sort|public)[_-]?key$/i
+/** Words that mark a value as a secret wherever they stand in its name, in snake, kebab or camel case. */
+const secretWords = /pass(word|wd|phrase|code)|pwd|secret|credential|authorization|cookie|(api|private|access)[^a-z]?key/i
+/** Words that do so as the last one. */
+const secretEndings = /(token|key|auth|session([^a-z]?id)?|signature|private|bearer|jwt)s?[^a-z]*$/i
+/** A number of tokens, or a key that opens nothing. */
+const harmlessNames = /^((max|min|total|num|count|input|output|prompt|completion|reasoning|cached)[^a-z]*)+tokens$|^(primary|foreign|sort|public)[^a-z]?keys?$/i
 
 export const redacted = '[redacted]'
 
@@ -10,7 +13,7 @@ export const redacted = '[redacted]'
 export const maxShownCharacters = 500
 const maxShownItems = 50
 
-/** A copy of a tool's parameters or result that may be shown: secrets are replaced by their name, long texts and lists are cut. */
+/** A copy of a tool's parameters or result that may be shown: what its name tells to be a secret is replaced, long texts and lists are cut. */
 export function redact (value: unknown): unknown {
   return show(toJson(value))
 }
@@ -23,11 +26,11 @@ function show (value: unknown): unknown {
   }
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).slice(0, maxShownItems)
-  return Object.fromEntries(entries.map(([name, item]) => [name, isSecretName(name) ? redacted : show(item)]))
+  return Object.fromEntries(entries.map(([name, item]) => [cut(name), isSecretName(name) ? redacted : show(item)]))
 }
 
 function isSecretName (name: string): boolean {
-  return secretNames.test(name) && !harmlessNames.test(name)
+  return secretWords.test(name) || (secretEndings.test(name) && !harmlessNames.test(name))
 }
 
 function cut (text: string): string {
