@@ -13,10 +13,10 @@ import { DeltaBuffer } from './delta-buffer.ts'
 import { toJson } from './to-json.ts'
 
 /**
- * The one way out of a run. Each `emit` becomes one event of the run that is active, in the order of the calls, and resolves
- * with its place in the thread once it is durable. Throws `THREADLINE_CONTEXT_MISMATCH` when it is used outside of the run it was
- * made for, `THREADLINE_INVALID_EVENT` for an event that breaks the run's story, and what the log throws. A log that fails
- * for a moment is tried again: the event is stored once.
+ * The one way out of a run. Each `emit` becomes one event of the run that is active, in the order of the calls and with what its
+ * payload is at the call, and resolves with its place in the thread once it is durable. Throws `THREADLINE_CONTEXT_MISMATCH` when
+ * it is used outside of the run it was made for, whatever is called, `THREADLINE_INVALID_EVENT` for an event that breaks the run's
+ * story, and what the log throws. A log that fails for a moment is tried again: the event is stored once.
  */
 export interface Emitter {
   emit<Type extends RunEventType>(type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>>
@@ -53,8 +53,10 @@ export function createEmitter (options: EmitterOptions): Emitter {
     options.deltaLimits ?? { maxDelayMs: 40, maxCharacters: 2_000 }
   )
 
-  async function send<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
-    guard({ userId, threadId, runId }, 'emitter')
+  const checkOwner = (): void => { guard({ userId, threadId, runId }, 'emitter') }
+
+  async function send<Type extends RunEventType> (type: Type, given: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+    const payload = toJson(given) as PayloadOf<Type> // toJson keeps JSON data as it is
     const violation = story.tell({ type, payload })
     if (violation !== undefined) {
       throw new ThreadlineError('THREADLINE_INVALID_EVENT', `${type} breaks the run's story: ${violation.rule}`)
@@ -84,7 +86,7 @@ export function createEmitter (options: EmitterOptions): Emitter {
       run_id: runId,
       request_id: requestId,
       agent_name: options.agentName,
-      payload: toJson(payload) as PayloadOf<Type>, // toJson keeps JSON data as it is
+      payload,
       ...(traceparent === undefined ? {} : { traceparent })
     }
     const { sequence, epoch } = await appendWithRetry(options.log, event, options.attempt)
@@ -93,15 +95,18 @@ export function createEmitter (options: EmitterOptions): Emitter {
 
   return {
     async emit (type, payload) {
+      checkOwner()
       deltas.flush()
       return await send(type, payload)
     },
     delta (text, step) {
+      checkOwner()
       if (step !== deltaStep) deltas.flush()
       deltaStep = step
       deltas.add(text)
     },
     async flush () {
+      checkOwner()
       deltas.flush()
       await told.catch(() => undefined)
       if (failed !== undefined) throw failed.error
