@@ -20,11 +20,11 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
   return {
     async append (batch) {
       if (batch.length === 0) return []
-      const call = sql<AppendedRow>`select * from threadline.append_events(${JSON.stringify(batch.map(toItem))})`
+      const items = itemsOf(batch)
+      const call = sql<AppendedRow>`select * from threadline.append_events(${JSON.stringify([...items.values()])})`
       const rows = await units.asOwners(async (unit) => await unit.lastRows(call))
-      const appended: Appended[] = Array.from({ length: batch.length })
-      for (const row of rows) appended[row.item] = toAppended(row)
-      return appended
+      const appended = new Map(rows.map((row) => [row.item, toAppended(row)]))
+      return batch.map(({ event }) => appended.get(items.get(keyOf(event))?.item ?? -1) ?? { refused: 'run-not-active' })
     },
 
     read: async (threadId, after, limit) => await units.asUser(async (unit) => {
@@ -40,6 +40,18 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
     })
   }
 }
+
+// An event that stands in the batch twice is sent once, and both places have the same answer.
+function itemsOf (batch: readonly AppendedEvent[]): ReadonlyMap<string, ReturnType<typeof toItem>> {
+  const items = new Map<string, ReturnType<typeof toItem>>()
+  for (const { event, attempt } of batch) {
+    const key = keyOf(event)
+    if (!items.has(key)) items.set(key, toItem({ event, attempt }, items.size))
+  }
+  return items
+}
+
+const keyOf = (event: NewThreadEvent): string => `${event.thread_id} ${event.event_id} ${event.user_id}`
 
 // The event itself travels and is kept as text, so that it comes back as it was, zero characters and halves of emoji included.
 function toItem ({ event, attempt }: AppendedEvent, item: number) {

@@ -13,6 +13,7 @@ export interface ThreadsTable {
   created_at: Generated<Timestamp>
   updated_at: Generated<Timestamp>
   deleted_at: Timestamp | null
+  listed: GeneratedAlways<boolean>
 }
 
 export interface RunsTable {

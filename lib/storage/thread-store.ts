@@ -33,7 +33,7 @@ export function createThreadStore (units: UnitsOfWork): ThreadStore {
     remove: async (threadId) => { await units.asUser(async (unit) => { await remove(unit, threadId) }) },
 
     list: async ({ limit, offset }) => await units.asUser(async (unit) => {
-      const rows = await unit.rows(ownThreads()
+      const rows = await unit.rows(listedThreads()
         .select([...viewed, sql<number>`count(*) over ()`.as('total')])
         .orderBy('updated_at', 'desc').orderBy('thread_id', 'desc')
         .limit(limit).offset(offset))
@@ -72,7 +72,7 @@ async function remove (unit: UnitOfWork, threadId: ThreadId): Promise<void> {
 }
 
 async function countThreads (unit: UnitOfWork): Promise<number> {
-  const [row] = await unit.rows(ownThreads().select(({ fn }) => fn.countAll<number>().as('total')))
+  const [row] = await unit.rows(listedThreads().select(({ fn }) => fn.countAll<number>().as('total')))
   return row?.total ?? 0
 }
 
@@ -82,12 +82,14 @@ function viewOf (rows: readonly ThreadRow[]): ThreadView {
   return toThreadView(row)
 }
 
-function ownThreads () {
-  return query.selectFrom('threads').where('user_id', '=', currentIdentity().userId).where('deleted_at', 'is', null)
+// `listed` is the condition of the index that has them in their order.
+function listedThreads () {
+  return query.selectFrom('threads').where('user_id', '=', currentIdentity().userId).where('listed', '=', true)
 }
 
 function ownThread (threadId: ThreadId) {
-  return ownThreads().where('thread_id', '=', threadId)
+  return query.selectFrom('threads')
+    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId).where('deleted_at', 'is', null)
 }
 
 function updateOwnThread (threadId: ThreadId) {

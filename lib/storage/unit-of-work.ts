@@ -45,11 +45,10 @@ export function createUnitsOfWork (pool: pg.Pool, limits: TransactionLimits): Un
 }
 
 // The limits are set here and not as start-up parameters of the connection, which a pooler refuses.
-function opening (role: 'threadline_app' | 'threadline_system', limits: TransactionLimits, userId = ''): string {
+function opening (role: 'threadline_app' | 'threadline_system', limits: TransactionLimits, userId?: string): string {
   return `begin isolation level read committed; set local role ${role}; ` +
-    `select set_config('threadline.user_id', ${pg.escapeLiteral(userId)}, true), ` +
-    `set_config('statement_timeout', '${limits.statementTimeoutMs}', true), ` +
-    `set_config('lock_timeout', '${limits.lockTimeoutMs}', true)`
+    `set local statement_timeout = ${limits.statementTimeoutMs}; set local lock_timeout = ${limits.lockTimeoutMs}` +
+    (userId === undefined ? '' : `; set local threadline.user_id = ${pg.escapeLiteral(userId)}`)
 }
 
 async function run<T> (pool: pg.Pool, opening: string, work: (unit: UnitOfWork) => Promise<T>): Promise<T> {

@@ -15,6 +15,22 @@ export async function up (db: Kysely<unknown>): Promise<void> {
       outcome text, error text, message_id uuid, content text
     )`.execute(db)
   await sql`
+    create function threadline.end_run(event threadline.new_event) returns threadline.runs language plpgsql as $$
+    declare
+      ended threadline.runs;
+    begin
+      update threadline.runs r set status = event.outcome, finished_at = now(), error = event.error
+        where r.run_id = event.run_id and r.user_id = event.user_id returning r.* into ended;
+      if event.message_id is not null and event.content is not null then
+        insert into threadline.messages (thread_id, message_id, user_id, run_id, turn, role, content)
+          values (ended.thread_id, event.message_id, ended.user_id, ended.run_id, ended.ordinal, 'assistant', event.content)
+          on conflict (thread_id, message_id) do nothing;
+        update threadline.threads t set updated_at = now()
+          where t.thread_id = ended.thread_id and t.user_id = ended.user_id;
+      end if;
+      return ended;
+    end $$`.execute(db)
+  await sql`
     create function threadline.append_events(batch jsonb)
     returns table (item integer, sequence bigint, refused text) language plpgsql as $$
     #variable_conflict use_column
@@ -24,8 +40,6 @@ export async function up (db: Kysely<unknown>): Promise<void> {
       known jsonb;
       run threadline.runs;
       last bigint;
-      place bigint;
-      places bigint[];
       accepted threadline.new_event[];
     begin
       for part in
@@ -44,53 +58,38 @@ export async function up (db: Kysely<unknown>): Promise<void> {
           continue;
         end if;
 
-        select coalesce(jsonb_object_agg(e.event_id, e.sequence), '{}') into known
+        select jsonb_object_agg(e.event_id, e.sequence) filter (where e.thread_id = part.thread_id) into known
           from threadline.run_events e
-          where e.thread_id = part.thread_id and e.user_id = part.user_id and e.event_id = any (part.event_ids);
-        run := null;
+          where e.event_id = any (part.event_ids) and e.user_id = part.user_id;
         accepted := '{}';
-        places := '{}';
+        run := null;
 
         foreach event in array part.events loop
-          place := (known ->> event.event_id::text)::bigint;
-          if place is not null then
-            return query select event.item, place, null::text;
-            continue;
-          end if;
-
-          if run.run_id is distinct from event.run_id then
-            select * into run from threadline.runs r
-              where r.run_id = event.run_id and r.thread_id = part.thread_id and r.user_id = part.user_id;
-          end if;
-          if run.status = 'queued' or run.status = 'running' and (run.attempt = event.attempt or event.type = 'run_queued') then
-            place := last + cardinality(accepted) + 1;
-            accepted := accepted || event;
-            places := places || place;
-            known := known || jsonb_build_object(event.event_id, place);
-            return query select event.item, place, null::text;
-          else
-            return query select event.item, null::bigint, 'run-not-active';
-            continue;
-          end if;
-
-          if event.type = 'agent_completed' then
-            update threadline.runs r set status = event.outcome, finished_at = now(), error = event.error
-              where r.run_id = event.run_id and r.user_id = part.user_id returning r.* into run;
-            if event.message_id is not null and event.content is not null then
-              insert into threadline.messages (thread_id, message_id, user_id, run_id, turn, role, content)
-                values (part.thread_id, event.message_id, part.user_id, event.run_id, run.ordinal, 'assistant', event.content)
-                on conflict (thread_id, message_id) do nothing;
-              update threadline.threads t set updated_at = now()
-                where t.thread_id = part.thread_id and t.user_id = part.user_id;
+          item := event.item;
+          sequence := (known ->> event.event_id::text)::bigint;
+          refused := null;
+          if sequence is null then
+            if run.run_id is distinct from event.run_id then
+              select * into run from threadline.runs r where r.run_id = event.run_id and r.user_id = part.user_id;
+            end if;
+            if run.thread_id = part.thread_id and (run.status = 'queued'
+              or run.status = 'running' and (run.attempt = event.attempt or event.type = 'run_queued')) then
+              accepted := array_append(accepted, event);
+              sequence := last + cardinality(accepted);
+              if event.type = 'agent_completed' then
+                run := threadline.end_run(event);
+              end if;
+            else
+              refused := 'run-not-active';
             end if;
           end if;
+          return next;
         end loop;
 
         insert into threadline.run_events (thread_id, sequence, event_id, user_id, run_id, type, attempt, body)
-          select part.thread_id, p.place, e.event_id, part.user_id, e.run_id, e.type, e.attempt, e.body::json
+          select part.thread_id, last + e.place, e.event_id, part.user_id, e.run_id, e.type, e.attempt, e.body::json
           from unnest(accepted) with ordinality
-            as e (item, user_id, thread_id, run_id, event_id, type, attempt, body, outcome, error, message_id, content, nth)
-          join unnest(places) with ordinality as p (place, nth) using (nth);
+            as e (item, user_id, thread_id, run_id, event_id, type, attempt, body, outcome, error, message_id, content, place);
 
         if cardinality(accepted) < part.size then
           update threadline.threads t set last_sequence = last + cardinality(accepted)
@@ -98,6 +97,6 @@ export async function up (db: Kysely<unknown>): Promise<void> {
         end if;
       end loop;
     end $$`.execute(db)
-  await sql`revoke all on function threadline.append_events from public`.execute(db)
-  await sql`grant execute on function threadline.append_events to threadline_app`.execute(db)
+  await sql`revoke all on function threadline.append_events, threadline.end_run from public`.execute(db)
+  await sql`grant execute on function threadline.append_events, threadline.end_run to threadline_app`.execute(db)
 }
