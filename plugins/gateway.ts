@@ -1,7 +1,9 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { isThreadlineError } from '../lib/errors.ts'
 import { createGateway, type Gateway } from '../lib/gateway/gateway.ts'
+import { closeCodes } from '../lib/protocol/close-codes.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -36,8 +38,10 @@ export default fp(async function gateway (app) {
   await app.register(websocket, {
     options: { maxPayload: Math.max(maxFrameBytes, hardFrameLimitBytes), perMessageDeflate: false },
     errorHandler: (err, socket) => {
+      // Two handshakes of one user may both have found room for the last connection.
+      if (isThreadlineError(err, 'THREADLINE_CONNECTION_LIMIT')) return socket.close(closeCodes.limits, 'limits')
       logger.error({ err }, 'a socket could not be accepted')
-      socket.terminate()
+      socket.close(closeCodes.internal, 'internal')
     }
   })
 }, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'authentication'] })

@@ -91,14 +91,14 @@ export function createGateway (options: GatewayOptions): Gateway {
     const { userId } = caller
     const { threadId, connectionId = newConnectionId() } = names
     const identity = createIdentity({ userId, threadId, connectionId })
+    const handshake = recordHandshake(identity)
     return enterThread(identity, () => {
       const outbox = new Outbox(socket, { maxBytes: limits.maxOutboxBytes, closeTimeoutMs: limits.closeTimeoutMs })
-      const handshake = recordHandshake(identity)
       const connection = new Connection({ connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4 })
       registry.connect({ userId, connectionId, threadId }, () => connection)
       listen(connection, socket, caller)
       return connectionId
-    })
+    }, { parent: handshake })
   }
 
   /** Ties the socket's events to the connection. Each listener is bound, because an emitter calls it in whatever context it has. */
