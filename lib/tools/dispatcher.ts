@@ -2,7 +2,7 @@ import { Compile, type Validator } from 'typebox/compile'
 import { attributes } from '../context/attributes.ts'
 import { childRequest } from '../context/child-request.ts'
 import { currentRun } from '../context/current-thread.ts'
-import { failSpan, withHop } from '../context/hop.ts'
+import { withHop } from '../context/hop.ts'
 import type { Logger } from '../context/logger.ts'
 import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
 import type { Emitter } from '../emitter/emitter.ts'
@@ -23,7 +23,7 @@ export interface ToolRequest {
 
 /**
  * Runs the tools of one run. Each `dispatch` tells one `tool_executing` and exactly one `tool_completed`, also for an unknown, denied,
- * failing or stuck tool, and never throws but for an aborted run or a failing emitter. The tool runs as a child request of
+ * failing or stuck tool and in an aborted run, and never throws but for a failing emitter. The tool runs as a child request of
  * the run. One that does not end when its signal is aborted is abandoned: its late result is discarded.
  */
 export interface Dispatcher {
@@ -47,9 +47,6 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
   async function perform (request: ToolRequest): Promise<unknown> {
     const tool = tools.get(request.name)
     if (tool === undefined) throw new ThreadlineError('THREADLINE_TOOL_NOT_FOUND', `There is no tool ${request.name.slice(0, 64)}`)
-    if (tool.permit !== undefined && !await tool.permit()) throw new ThreadlineError('THREADLINE_TOOL_DENIED')
-    const validator = validatorOf(tool)
-    if (!validator.Check(request.input)) throw new ThreadlineError('THREADLINE_BAD_REQUEST', describeMismatch(validator, request.input))
     return await limited(tool, request, options)
   }
 
@@ -61,15 +58,13 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
       [attributes.toolCallId]: request.toolCallId,
       [attributes.toolType]: 'function'
     }
-    return await childRequest(name, () => withHop('tool', { name, attributes: spanAttributes }, async (span) => {
-      try {
-        return { success: true, result: toJson(await perform(request)) }
-      } catch (err) {
-        failSpan(span, err)
-        if (!isThreadlineError(err)) logger.warn({ err, tool: request.name.slice(0, 64) }, 'a tool failed')
-        return { success: false, error: publicErrorOfTool(err) }
-      }
-    }))
+    try {
+      return await childRequest(name, async () => await withHop('tool', { name, attributes: spanAttributes }, async () =>
+        ({ success: true, result: toJson(await perform(request)) })))
+    } catch (err) {
+      if (!isThreadlineError(err)) logger.warn({ err, tool: request.name.slice(0, 64) }, 'a tool failed')
+      return { success: false, error: publicErrorOfTool(err) }
+    }
   }
 
   async function tell (request: ToolRequest): Promise<ToolOutcome> {
@@ -108,11 +103,21 @@ async function limited (tool: Tool, request: ToolRequest, options: DispatcherOpt
   const signal = AbortSignal.any([options.signal, limit.signal])
   try {
     const call = { toolCallId: request.toolCallId, idempotencyKey: `${currentRun().runId}/${request.toolCallId}`, signal }
-    const input = request.input as never // checked against the tool's schema by the caller
-    return await untilAborted(signal, async () => await tool.execute(input, call))
+    return await untilAborted(signal, async () => {
+      await check(tool, request)
+      signal.throwIfAborted() // while it was asked for permission: then it must not run any more
+      return await tool.execute(request.input as never, call) // just checked against the tool's schema
+    })
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Throws unless the active user may use the tool, and with this input. */
+async function check (tool: Tool, request: ToolRequest): Promise<void> {
+  if (tool.permit !== undefined && !await tool.permit()) throw new ThreadlineError('THREADLINE_TOOL_DENIED')
+  const validator = validatorOf(tool)
+  if (!validator.Check(request.input)) throw new ThreadlineError('THREADLINE_BAD_REQUEST', describeMismatch(validator, request.input))
 }
 
 /** The work's result, or the signal's reason as soon as it is aborted, whatever the work does then. */
