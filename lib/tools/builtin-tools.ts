@@ -17,7 +17,7 @@ const currentTime = defineTool({
 /** Tools that every agent may use by name. */
 export const builtinTools: readonly Tool[] = [currentTime]
 
-function knownZone (timeZone: string | undefined): string {
+function knownZone (timeZone = 'UTC'): string {
   try {
     return new Intl.DateTimeFormat('en', { timeZone }).resolvedOptions().timeZone
   } catch {
