@@ -5,6 +5,7 @@ import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { toThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import { collectSpans, type SpanCollection } from './spans.ts'
 import { openSocket, TestSocket, type Refusal } from './test-socket.ts'
+import { createThrowawayDatabase } from './throwaway-database.ts'
 
 interface Test {
   teardown (fn: () => Promise<void> | void): void
@@ -47,14 +48,16 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)
 
+  const database = await createThrowawayDatabase()
   let closed: Promise<void> | undefined
   const close = async (): Promise<void> => {
     violationChannel.unsubscribe(note)
-    await (closed ??= app.close())
+    await (closed ??= app.close().then(() => database?.drop()))
   }
   t.teardown(close)
 
-  await app.register(threadline, { ...options, env: { DATA_DIR: 'memory', MESSAGES_PER_WINDOW: 100_000, ...options.env } })
+  const storage = database === undefined ? { DATA_DIR: 'memory' } : { DATABASE_URL: database.url }
+  await app.register(threadline, { ...options, env: { ...storage, MESSAGES_PER_WINDOW: 100_000, ...options.env } })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
 
   const token = async (user: string, expiresInSeconds = 3600): Promise<string> => {
