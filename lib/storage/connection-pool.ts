@@ -25,7 +25,11 @@ export function openPool (target: DatabaseTarget, logger: Logger | undefined, qu
   const pool = new pg.Pool('url' in target
     ? { ...common, ...limit, connectionString: target.url, max: target.size, application_name: 'threadline' }
     : { ...common, ...limit, ...embeddedConfig(target.embedded) })
-  pool.on('error', (error) => { logger?.warn({ err: error }, 'A connection to the database was lost') })
+  // Each connection has its own listener, since one that is in use has none of the pool, and the error would end the process.
+  pool.on('connect', (client) => {
+    client.on('error', (error) => { logger?.warn({ err: error }, 'A connection to the database was lost') })
+  })
+  pool.on('error', () => { /* told by the connection */ })
   return pool
 }
 

@@ -38,7 +38,7 @@ export async function createStorage (options: StorageOptions): Promise<Storage> 
     await migrateTarget(target, options)
     const pool = openPool(target, options.logger, queryTimeoutMs)
     opened.defer(async () => { await pool.end() })
-    return await storageOf(createUnitsOfWork(pool, limits), async () => { await opened.disposeAsync() })
+    return await openStores(createUnitsOfWork(pool, limits), async () => { await opened.disposeAsync() })
   } catch (error) {
     await opened.disposeAsync()
     throw error
@@ -48,8 +48,9 @@ export async function createStorage (options: StorageOptions): Promise<Storage> 
 async function openTarget (options: StorageOptions, opened: AsyncDisposableStack): Promise<DatabaseTarget> {
   const { databaseUrl, dataFolder, poolSize = defaultPoolSize, logger } = options
   if (databaseUrl !== undefined) return { url: databaseUrl, size: poolSize }
-  const embedded = await PgliteDatabase.open(dataFolder, logger)
+  const embedded = new PgliteDatabase(dataFolder, logger)
   opened.defer(async () => { await embedded.close() })
+  await embedded.start()
   return { embedded }
 }
 
@@ -63,7 +64,8 @@ async function migrateTarget (target: DatabaseTarget, { logger, migrations }: St
   }
 }
 
-async function storageOf (units: UnitsOfWork, close: () => Promise<void>): Promise<Storage> {
+/** The storage on a database that is in the newest state. */
+export async function openStores (units: UnitsOfWork, close: () => Promise<void>): Promise<Storage> {
   const [row] = await units.asSystem(async (unit) => await unit.lastRows(sql<{ epoch: string }>`select threadline.epoch()`))
   const epoch = row?.epoch ?? ''
   return {

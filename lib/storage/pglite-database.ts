@@ -10,31 +10,28 @@ import { PgliteStream } from './pglite-stream.ts'
 const program = fileURLToPath(new URL(`./pglite-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url))
 
 const startAttempts = 3
+const closeTimeoutMs = 5000
 
 /**
  * The embedded database, in a process of its own. starting → running → ended; in a folder it is started again when somebody
- * next asks for a connection, in memory it has lost everything and stays ended.
+ * next asks for a connection, in memory it has lost everything and stays ended. The caller closes.
  */
 export class PgliteDatabase {
   readonly #dataFolder: string | undefined
   readonly #logger: Logger | undefined
   readonly #streams = new Map<number, PgliteStream>()
   #connections = 0
-  #closing = false
-  #process: ChildProcess | undefined
-  #running: Promise<void>
+  #running: Promise<ChildProcess> | undefined
+  #state: 'open' | 'lost' | 'closed' = 'open'
 
-  /** Starts it. Throws `THREADLINE_DATA_FOLDER_LOCKED`, or `THREADLINE_STORAGE_UNAVAILABLE` when it does not start. */
-  static async open (dataFolder: string | undefined, logger: Logger | undefined): Promise<PgliteDatabase> {
-    const database = new PgliteDatabase(dataFolder, logger)
-    await database.#running
-    return database
-  }
-
-  private constructor (dataFolder: string | undefined, logger: Logger | undefined) {
+  constructor (dataFolder: string | undefined, logger: Logger | undefined) {
     this.#dataFolder = dataFolder
     this.#logger = logger
-    this.#running = this.#start()
+  }
+
+  /** Starts it. Throws `THREADLINE_DATA_FOLDER_LOCKED`, or `THREADLINE_STORAGE_UNAVAILABLE` when it does not start. */
+  async start (): Promise<void> {
+    await this.#process()
   }
 
   /**
@@ -44,40 +41,45 @@ export class PgliteDatabase {
   openStream (): PgliteStream {
     const connection = ++this.#connections
     const stream = new PgliteStream({
-      ready: this.#ready(),
-      send: (frames) => { this.#send({ connection, frames }) },
-      leave: () => { this.#streams.delete(connection) }
+      open: async () => {
+        const process = await this.#process()
+        return (frames) => { send(process, { connection, frames }) }
+      },
+      close: () => { this.#streams.delete(connection) }
     })
     this.#streams.set(connection, stream)
     return stream
   }
 
-  /** Closes the files and ends the process. */
+  /** Closes the files and ends the process; with force when it does not answer. */
   async close (): Promise<void> {
-    this.#closing = true
-    if (this.#process === undefined) return
-    const ended = once(this.#process, 'exit')
-    this.#send('close')
-    await ended
+    this.#state = 'closed'
+    const process = await this.#running?.catch(() => undefined)
+    if (process === undefined || hasEnded(process)) return
+    const force = setTimeout(() => { process.kill('SIGKILL') }, closeTimeoutMs)
+    send(process, 'close')
+    await once(process, 'exit')
+    clearTimeout(force)
   }
 
-  async #ready (): Promise<void> {
-    if (this.#process === undefined && this.#dataFolder !== undefined && !this.#closing) this.#running = this.#start()
-    await this.#running
-    if (this.#process === undefined) throw new Error('The embedded database has ended')
+  async #process (): Promise<ChildProcess> {
+    if (this.#state !== 'open') throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The embedded database has ended')
+    this.#running ??= this.#start()
+    return await this.#running
   }
 
   // More than one attempt: the WebAssembly engine of Node 24 now and then ends a process that loads as large a program as
   // Postgres (nodejs/node#64500).
-  async #start (): Promise<void> {
+  async #start (): Promise<ChildProcess> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#startOnce()
-        return
+        return await this.#startOnce()
       } catch (error) {
+        const final = error instanceof ThreadlineError || attempt >= startAttempts
+        if (final) this.#running = undefined
         if (error instanceof ThreadlineError) throw error
         this.#logger?.warn({ err: error, attempt }, 'The embedded database did not start')
-        if (attempt >= startAttempts) {
+        if (final) {
           throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The embedded database did not start', { cause: error })
         }
       }
@@ -85,31 +87,38 @@ export class PgliteDatabase {
   }
 
   // The process takes over neither the environment nor the preloads of this one: it has no use for either.
-  async #startOnce (): Promise<void> {
-    const child = fork(program, this.#dataFolder === undefined ? [] : [this.#dataFolder], {
+  async #startOnce (): Promise<ChildProcess> {
+    const process = fork(program, this.#dataFolder === undefined ? [] : [this.#dataFolder], {
       env: {}, execArgv: [], serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc']
     })
     await new Promise<void>((resolve, reject) => {
-      child.once('error', reject)
-      child.once('exit', (code, signal) => { reject(new Error(`Its process ended with ${signal ?? code}`)) })
-      child.on('message', (report: PgliteReport) => {
+      process.once('error', reject)
+      process.once('exit', (code, signal) => { reject(new Error(`Its process ended with ${signal ?? code}`)) })
+      process.on('message', (report: PgliteReport) => {
         if (report === 'ready') resolve()
         else if ('locked' in report) reject(new ThreadlineError('THREADLINE_DATA_FOLDER_LOCKED', report.locked))
         else this.#streams.get(report.connection)?.push(report.answer)
       })
     })
-    this.#process = child
-    child.once('exit', (code, signal) => { this.#ended(`Its process ended with ${signal ?? code}`) })
+    process.once('exit', (code, signal) => { this.#ended(`${signal ?? code}`) })
+    return process
   }
 
   #ended (reason: string): void {
-    this.#process = undefined
-    if (!this.#closing) this.#logger?.error({ reason }, 'The embedded database has ended')
+    this.#running = undefined
+    if (this.#state === 'open') {
+      this.#logger?.error({ reason }, 'The process of the embedded database has ended')
+      if (this.#dataFolder === undefined) this.#state = 'lost'
+    }
     for (const stream of this.#streams.values()) stream.destroy(new Error('The embedded database has ended'))
-    this.#streams.clear()
   }
+}
 
-  #send (request: PgliteRequest): void {
-    this.#process?.send(request, () => undefined) // that it did not arrive is told by `exit`
-  }
+// That a message did not arrive is told by `exit`.
+function send (process: ChildProcess, request: PgliteRequest): void {
+  process.send(request, () => undefined)
+}
+
+function hasEnded ({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
 }

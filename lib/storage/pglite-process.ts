@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { isThreadlineError } from '../errors.ts'
 import { lockDataFolder } from './data-folder-lock.ts'
+import { createDatabase } from './pglite-image.ts'
 
 /**
  * The embedded database, a process of its own: a query never holds up a socket, and when the WebAssembly engine dies, the
@@ -56,7 +57,7 @@ async function close (): Promise<void> {
 }
 
 async function open (): Promise<PGlite> {
-  if (dataFolder === undefined) return await PGlite.create()
+  if (dataFolder === undefined) return await createDatabase()
   lock(dataFolder)
   const folder = join(dataFolder, 'postgres')
   if (!existsSync(folder)) await initialise(folder)
@@ -76,7 +77,7 @@ function lock (folder: string): void {
 async function initialise (folder: string): Promise<void> {
   const unfinished = `${folder}.new`
   await rm(unfinished, { recursive: true, force: true })
-  await (await PGlite.create(unfinished)).close()
+  await (await createDatabase(unfinished)).close()
   await rename(unfinished, folder)
 }
 

@@ -2,11 +2,10 @@ import { Duplex } from 'node:stream'
 
 /** The way to the database's process. */
 export interface FrameChannel {
-  /** Resolves when the database can be talked to. */
-  readonly ready: Promise<void>
-  send (frames: Uint8Array): void
-  /** Nothing is received from now on. */
-  leave (): void
+  /** Resolves with the way there when the database can be talked to. */
+  open (): Promise<(frames: Uint8Array) => void>
+  /** Nothing more is sent or received. */
+  close (): void
 }
 
 // AuthenticationOk and ReadyForQuery (idle). Source: PostgreSQL, "Frontend/Backend Protocol", message formats.
@@ -20,6 +19,7 @@ const terminate = 'X'.charCodeAt(0)
  */
 export class PgliteStream extends Duplex {
   readonly #channel: FrameChannel
+  #sendFrames: ((frames: Uint8Array) => void) | undefined
   #started = false
   #waiting: Buffer[] = []
 
@@ -29,8 +29,11 @@ export class PgliteStream extends Duplex {
   }
 
   connect (): this {
-    this.#channel.ready.then(
-      () => { this.emit('connect') },
+    this.#channel.open().then(
+      (sendFrames) => {
+        this.#sendFrames = sendFrames
+        this.emit('connect')
+      },
       (error: unknown) => { this.destroy(error instanceof Error ? error : new Error(String(error))) }
     )
     return this
@@ -64,13 +67,13 @@ export class PgliteStream extends Duplex {
 
   override _destroy (error: Error | null, done: (error?: Error | null) => void): void {
     this.#waiting = []
-    this.#channel.leave()
+    this.#channel.close()
     done(error)
   }
 
   #flush (): void {
     if (this.destroyed) return
-    this.#channel.send(Buffer.concat(this.#waiting))
+    this.#sendFrames?.(Buffer.concat(this.#waiting))
     this.#waiting = []
   }
 }

@@ -10,11 +10,13 @@ export async function ensureRoles (db: Kysely<unknown>): Promise<void> {
     do $$
     declare
       name text;
+      -- Since 16 a login is a member of each role that it makes, without being allowed to take it.
+      taking text := case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end;
     begin
       foreach name in array array['threadline_app', 'threadline_system'] loop
         if not exists (select 1 from pg_roles where rolname = name) then
           begin
-            execute format('create role %I nologin noinherit nosuperuser nocreatedb nocreaterole nobypassrls', name);
+            execute format('create role %I nologin noinherit', name);
           exception when duplicate_object or unique_violation then
             null;
           end;
@@ -22,11 +24,14 @@ export async function ensureRoles (db: Kysely<unknown>): Promise<void> {
         if exists (select 1 from pg_roles where rolname = name and (rolsuper or rolbypassrls)) then
           raise exception 'The role % must not get around row-level security', name;
         end if;
-        if not pg_has_role(current_user, name, 'member') then
+        if not pg_has_role(current_user, name, taking) then
           begin
             execute format('grant %I to current_user', name);
           exception when unique_violation then
             null;
+          when insufficient_privilege then
+            raise exception 'The login % may not take the role %', current_user, name
+              using errcode = 'insufficient_privilege', hint = format('As a superuser: grant %I to %I', name, current_user);
           end;
         end if;
       end loop;
