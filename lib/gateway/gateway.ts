@@ -4,7 +4,7 @@ import { bindThread } from '../context/bind.ts'
 import { enterThread, identityAttributes } from '../context/current-thread.ts'
 import { createIdentity } from '../context/identity.ts'
 import type { Logger } from '../context/logger.ts'
-import { ThreadlineError, toPublicError } from '../errors.ts'
+import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { HandlerTools } from '../handlers/handler.ts'
 import type { CloseReason } from '../protocol/close-codes.ts'
@@ -124,7 +124,7 @@ export function createGateway (options: GatewayOptions): Gateway {
       work: (frame) => frame === 'establish' ? establishing() : receiveFrame(connection, frame.text, receiving),
       failed: bindThread((err: unknown) => {
         logger.error({ err }, 'a connection failed')
-        connection.close('internal')
+        connection.close(isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE') ? 'notReady' : 'internal')
       })
     })
     const gone = Promise.withResolvers<void>()
