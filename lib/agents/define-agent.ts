@@ -17,7 +17,7 @@ export interface AgentInput {
   /** Aborted when the run is stopped, at its time limit, and when the server shuts down. */
   readonly signal: AbortSignal
   /** Calls one of the agent's own tools; a failing tool is an outcome, not an error. */
-  callTool (name: string, input: unknown): Promise<ToolOutcome>
+  readonly callTool: (name: string, input: unknown) => Promise<ToolOutcome>
 }
 
 export interface ConversationMessage {
