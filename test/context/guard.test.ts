@@ -1,10 +1,11 @@
-import { metrics, SpanStatusCode, type Attributes } from '@opentelemetry/api'
-import t, { type Test } from 'tap'
+import { SpanStatusCode } from '@opentelemetry/api'
+import t from 'tap'
 import { enterThread } from '../../lib/context/current-thread.ts'
 import { guard, isOwner, type Owner } from '../../lib/context/guard.ts'
 import { withHop } from '../../lib/context/hop.ts'
 import { createIdentity, type RunIdentity } from '../../lib/context/identity.ts'
 import { newRunId, newThreadId, toUserId } from '../../lib/protocol/ids.ts'
+import { watchCounters } from '../support/counters.ts'
 import { newRun } from '../support/identities.ts'
 import { collectSpans } from '../support/spans.ts'
 import { watchViolations } from '../support/violations.ts'
@@ -14,23 +15,6 @@ const mismatch = { code: 'THREADLINE_CONTEXT_MISMATCH', statusCode: 500, retryab
 
 const [alice, bob] = [newRun('alice'), newRun('bob')]
 const ownerOf = ({ userId, threadId, runId }: RunIdentity): Required<Owner> => ({ userId, threadId, runId })
-
-interface Count { readonly counter: string, readonly value: number, readonly attributes: Attributes | undefined }
-
-/** What is counted until the end of the test, as a meter provider sees it. */
-function watchCounters (t: Test): readonly Count[] {
-  const counts: Count[] = []
-  const noop = metrics.getMeterProvider()
-  metrics.setGlobalMeterProvider({
-    getMeter: (name) => Object.assign(Object.create(noop.getMeter(name)), {
-      createCounter: (counter: string) => ({
-        add: (value: number, attributes?: Attributes) => { counts.push({ counter, value, attributes }) }
-      })
-    })
-  })
-  t.teardown(() => { metrics.disable() })
-  return counts
-}
 
 t.test('the owner of a resource passes, and nothing is reported', async (t) => {
   const violations = watchViolations(t)

@@ -1,0 +1,27 @@
+import { enterThread } from '../../lib/context/current-thread.ts'
+import { createIdentity } from '../../lib/context/identity.ts'
+import type { MessageView, ThreadEvent } from '../../lib/protocol/events.ts'
+import { toUserId, type ThreadId } from '../../lib/protocol/ids.ts'
+import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
+
+/** `fn`, as work for a user, in a thread or in none. */
+export async function asUser<T> (user: string, fn: () => Promise<T>, threadId?: ThreadId): Promise<T> {
+  return await enterThread(createIdentity({ userId: toUserId(user), threadId }), fn)
+}
+
+export interface StoredThread {
+  readonly messages: readonly MessageView[]
+  /** Newest first. */
+  readonly runs: readonly RunRecord[]
+  readonly events: readonly ThreadEvent[]
+}
+
+/** Everything that is stored of a thread, as its user finds it. */
+export async function readThread (storage: Storage, user: string, threadId: ThreadId): Promise<StoredThread> {
+  return await asUser(user, async () => {
+    const { messages } = await storage.messages.history(threadId, { limit: 1_000 })
+    const runs = await storage.runs.list(threadId, 1_000)
+    const events = await storage.events.read(threadId, 0, 10_000)
+    return { messages, runs, events }
+  })
+}
