@@ -8,7 +8,7 @@ export type Unfollow = () => void
  *
  * `append` stores an event of the active run and numbers it: from 1 without gaps per thread, in the order of the calls. It is
  * durable when the promise resolves, and told to followers only then. Appending the same `event_id` again stores nothing.
- * Throws `THREADLINE_CONTEXT_MISMATCH` for an event of another identity, `THREADLINE_THREAD_NOT_FOUND`, `THREADLINE_CONFLICT` when the
+ * Throws `THREADLINE_CONTEXT_MISMATCH` for an event of another identity, `THREADLINE_INVALID_CONTEXT`, `THREADLINE_THREAD_NOT_FOUND`, `THREADLINE_CONFLICT` when the
  * run has ended or a newer attempt has taken it over, `THREADLINE_STORAGE_UNAVAILABLE` when too many appends wait.
  *
  * `follow` tells every event of one thread that is appended from now on, once and in order, each in the context of the

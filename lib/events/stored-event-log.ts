@@ -10,6 +10,9 @@ import type { EventLog, Unfollow } from './event-log.ts'
 import type { Append, Appended, EventStore } from './event-store.ts'
 import { GroupCommit } from './group-commit.ts'
 
+/** What is appended, with the identity in which it will be told. */
+interface Item extends Append { readonly identity: Identity }
+
 interface Follower { readonly owner: Identity, readonly receive: (event: ThreadEvent) => void }
 
 export interface StoredEventLogOptions {
@@ -24,22 +27,22 @@ export interface StoredEventLogOptions {
 export function createStoredEventLog (options: StoredEventLogOptions): EventLog {
   const { store, epoch, logger } = options
   const followers = new Map<ThreadId, Set<Follower>>()
-  const writer = new GroupCommit<Append, Appended>({
+  const writer = new GroupCommit<Item, Appended>({
     commit: (batch) => store.append(batch),
     committed: (batch, results) => {
-      for (const [index, { event }] of batch.entries()) tell(event, results[index])
+      for (const [index, item] of batch.entries()) tell(item, results[index])
     },
     maxBatch: options.maxBatch ?? 512,
     maxWaiting: options.maxWaiting ?? 50_000
   })
 
-  function tell (event: NewThreadEvent, appended: Appended | undefined): void {
+  function tell ({ event, identity }: Item, appended: Appended | undefined): void {
     const audience = followers.get(event.thread_id)
     if (audience === undefined || appended === undefined || 'refused' in appended) return
     const placed: ThreadEvent = { ...event, sequence: appended.sequence, epoch }
-    const identity = identityOfEvent(event)
+    const listening = [...audience] // who is told may follow or unfollow; who has just unfollowed is not told any more
     enterThread(identity, () => {
-      for (const follower of audience) tellOne(follower, placed, identity)
+      for (const follower of listening) if (audience.has(follower)) tellOne(follower, placed, identity)
     }, { parent: parseTraceparent(event.traceparent) })
   }
 
@@ -55,7 +58,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
   return {
     async append (event, attempt) {
       guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'event-log')
-      const appended = await writer.add({ event, attempt })
+      const appended = await writer.add({ event, attempt, identity: identityOfEvent(event) })
       if (!('refused' in appended)) return { ...event, sequence: appended.sequence, epoch }
       throw appended.refused === 'thread-not-found'
         ? new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
