@@ -8,7 +8,6 @@ export interface ConnectRequest {
   readonly userId: UserId
   /** Made now when the caller does not supply one. */
   readonly connectionId?: ConnectionId | undefined
-  readonly threadId?: ThreadId | undefined
 }
 
 export interface ConnectionInfo {
@@ -25,7 +24,7 @@ export interface ConnectionInfo {
  * user's connections: another user's id, connection or thread is simply not there.
  *
  * `connect` registers a connection, with its thread, synchronously. It throws `THREADLINE_INVALID_CONTEXT` for an empty or malformed
- * id and one that is taken, `THREADLINE_CONTEXT_MISMATCH` for another user than the active one, and `THREADLINE_CONNECTION_LIMIT`.
+ * id and one that is taken, `THREADLINE_CONTEXT_MISMATCH` for another user's connection, and `THREADLINE_CONNECTION_LIMIT`.
  */
 export class ConnectionRegistry {
   readonly #users = new Map<UserId, Map<ConnectionId, Connection>>()
@@ -49,7 +48,9 @@ export class ConnectionRegistry {
     }
     if (own.size >= this.#limits.perUser) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
     if (this.#size >= this.#limits.total) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT', 'The server has too many connections')
-    own.set(connectionId, open(connectionId))
+    const connection = open(connectionId)
+    guard({ userId: connection.userId }, 'connection-registry')
+    own.set(connectionId, connection)
     this.#users.set(userId, own)
     this.#size += 1
     return connectionId

@@ -1,5 +1,4 @@
 import { currentThread } from '../context/current-thread.ts'
-import { ThreadlineError } from '../errors.ts'
 import type { ServerEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
@@ -19,7 +18,8 @@ export class ThreadMembership {
 
   /**
    * Puts the connection into the active thread, without a gap or a doubled event: events are held back from before the position is
-   * read, and those after it follow once `tell` has answered. When `prepare` fails, nothing has changed.
+   * read, and those after it follow once `tell` has answered. When `prepare` fails, nothing has changed. A connection that is gone
+   * by then is put nowhere, and nobody is told.
    */
   async enter (connection: Connection, prepare: () => Promise<{ readonly sequence: number, readonly tell: () => void }>): Promise<void> {
     const { threadId } = currentThread()
@@ -28,15 +28,15 @@ export class ThreadMembership {
     connection.hold(threadId)
     try {
       const { sequence, tell } = await prepare()
-      this.#move(connection, left, threadId)
+      if (!this.#move(connection, left, threadId)) return
       tell()
       for (const event of connection.release()) {
         if (event.sequence > sequence) this.#subscriptions.send(connection, event)
       }
-    } catch (error) {
+    } finally {
       connection.release()
-      if (left !== threadId) this.#subscriptions.leave(connection.connectionId, threadId)
-      throw error
+      const isIn = this.#registry.getConnectionThreadId(connection.connectionId)
+      if (isIn !== threadId) this.#subscriptions.leave(connection.connectionId, threadId)
     }
     this.#tellPresence(threadId)
   }
@@ -55,13 +55,13 @@ export class ThreadMembership {
     if (this.#registry.disconnect(connection.connectionId) && threadId !== undefined) this.#tellPresence(threadId)
   }
 
-  #move (connection: Connection, left: ThreadId | undefined, threadId: ThreadId | undefined): void {
-    if (!this.#registry.updateConnectionThread(connection.connectionId, threadId)) {
-      throw new ThreadlineError('THREADLINE_SHUTTING_DOWN', 'The connection is gone')
-    }
-    if (left === undefined || left === threadId) return
+  /** False, and nothing changes, when the connection is gone. */
+  #move (connection: Connection, left: ThreadId | undefined, threadId: ThreadId | undefined): boolean {
+    if (!this.#registry.updateConnectionThread(connection.connectionId, threadId)) return false
+    if (left === undefined || left === threadId) return true
     this.#subscriptions.leave(connection.connectionId, left)
     this.#tellPresence(left)
+    return true
   }
 
   /** Tells the connections of a thread how many they are. */
