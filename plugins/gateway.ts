@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { isThreadlineError } from '../lib/errors.ts'
 import { createGateway, type Gateway } from '../lib/gateway/gateway.ts'
-import { closeCodes } from '../lib/protocol/close-codes.ts'
+import { closeCodes, type CloseReason } from '../lib/protocol/close-codes.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -38,13 +38,20 @@ export default fp(async function gateway (app) {
   await app.register(websocket, {
     options: { maxPayload: Math.max(maxFrameBytes, hardFrameLimitBytes), perMessageDeflate: false },
     errorHandler: (err, socket) => {
-      // Two handshakes of one user may both have found room for the last connection.
-      if (isThreadlineError(err, 'THREADLINE_CONNECTION_LIMIT')) return socket.close(closeCodes.limits, 'limits')
-      logger.error({ err }, 'a socket could not be accepted')
-      socket.close(closeCodes.internal, 'internal')
+      if (socket.readyState !== socket.OPEN) return // it failed later: `ws` is closing it, and the gateway has logged it
+      const reason = reasonOf(err)
+      if (reason === 'internal') logger.error({ err }, 'a socket could not be accepted')
+      socket.close(closeCodes[reason], reason)
     }
   })
 }, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'authentication'] })
+
+/** For what was found after the upgrade, when no status can be given: two handshakes may both have found room for the last connection. */
+function reasonOf (err: unknown): CloseReason {
+  if (isThreadlineError(err, 'THREADLINE_CONNECTION_LIMIT')) return 'limits'
+  if (isThreadlineError(err, 'THREADLINE_SHUTTING_DOWN')) return 'drain'
+  return 'internal'
+}
 
 function limitsOf (config: FastifyInstance['config']) {
   const {

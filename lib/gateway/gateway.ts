@@ -58,7 +58,8 @@ export interface Gateway {
   admit (): void
   /**
    * Registers a socket with its thread and listens to it, synchronously: no frame is lost, and none is handled before the client
-   * has been told `connection_established`. `threadId` was found to be the user's own.
+   * has been told `connection_established`. `threadId` was found to be the user's own. Throws what the registry's `connect` throws, and
+   * `THREADLINE_SHUTTING_DOWN`; the socket is then the caller's to close.
    */
   accept (socket: WebSocket, caller: Caller, names: { threadId?: ThreadId | undefined, connectionId?: ConnectionId | undefined }): ConnectionId
   /** Live state, which is all zero when everybody has left. */
@@ -90,12 +91,13 @@ export function createGateway (options: GatewayOptions): Gateway {
   function accept (socket: WebSocket, caller: Caller, names: Parameters<Gateway['accept']>[2]): ConnectionId {
     const { userId } = caller
     const { threadId, connectionId = newConnectionId() } = names
+    if (draining) throw new ThreadlineError('THREADLINE_SHUTTING_DOWN')
     const identity = createIdentity({ userId, threadId, connectionId })
     const handshake = recordHandshake(identity)
     return enterThread(identity, () => {
       const outbox = new Outbox(socket, { maxBytes: limits.maxOutboxBytes, closeTimeoutMs: limits.closeTimeoutMs })
       const connection = new Connection({ connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4 })
-      registry.connect({ userId, connectionId, threadId }, () => connection)
+      registry.connect({ userId, connectionId }, () => connection)
       listen(connection, socket, caller)
       return connectionId
     }, { parent: handshake })
@@ -103,7 +105,7 @@ export function createGateway (options: GatewayOptions): Gateway {
 
   /** Ties the socket's events to the connection. Each listener is bound, because an emitter calls it in whatever context it has. */
   function listen (connection: Connection, socket: WebSocket, caller: Caller): void {
-    const clock = watchToken(connection, caller)
+    const clock = watchToken(connection)
     const receiving: ReceiveOptions = {
       tools,
       window,
@@ -118,12 +120,13 @@ export function createGateway (options: GatewayOptions): Gateway {
         renewed: (expiresAt) => { clock.set(expiresAt) }
       })
     }
-    const establishing = bindThread(() => establish(connection, caller))
+    const establishing = bindThread(() => establish(connection, caller, clock))
     const inbox = new Inbox<Incoming>({
       limit: limits.maxInboxFrames,
       work: (frame) => frame === 'establish' ? establishing() : receiveFrame(connection, frame.text, receiving),
       failed: bindThread((err: unknown) => {
         logger.error({ err }, 'a connection failed')
+        inbox.close()
         connection.close(isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE') ? 'notReady' : 'internal')
       })
     })
@@ -143,18 +146,19 @@ export function createGateway (options: GatewayOptions): Gateway {
     }))
   }
 
-  function watchToken (connection: Connection, { expiresAt }: Caller): TokenClock {
-    const clock = new TokenClock({
+  function watchToken (connection: Connection): TokenClock {
+    return new TokenClock({
       noticeMs: limits.tokenNoticeMs,
       expiring: bindThread((at: Date) => { writeAsHop(connection, createEvent('token_expiring', { expires_at: at.toISOString() })) }),
       expired: bindThread(() => { refuse(connection, new ThreadlineError('THREADLINE_TOKEN_EXPIRED'), 'notAuthenticated') })
     })
-    if (expiresAt !== null) clock.set(expiresAt)
-    return clock
   }
 
-  /** The first word to a client: who it is, where it is, and from which position live events follow. */
-  async function establish (connection: Connection, { expiresAt }: Caller): Promise<void> {
+  /**
+   * The first word to a client: who it is, where it is, and from which position live events follow. Only then its token is watched, of
+   * which it could be told at once.
+   */
+  async function establish (connection: Connection, { expiresAt }: Caller, clock: TokenClock): Promise<void> {
     const tell = (sequence: number): void => {
       writeAsHop(connection, createEvent('connection_established', {
         connection_id: connection.connectionId,
@@ -165,6 +169,7 @@ export function createGateway (options: GatewayOptions): Gateway {
         epoch: tools.storage.epoch
       }))
       connection.open()
+      if (expiresAt !== null) clock.set(expiresAt)
     }
     const { threadId } = connection
     if (threadId === undefined) return tell(0)
@@ -182,6 +187,7 @@ export function createGateway (options: GatewayOptions): Gateway {
     if (bytes.byteLength > limits.maxFrameBytes) return refuse(connection, new ThreadlineError('THREADLINE_BODY_TOO_LARGE'), 'tooLarge')
     if (inbox.push({ text: bytes.toString('utf8') })) return
     const error = new ThreadlineError('THREADLINE_RATE_LIMITED', 'Too many messages wait to be handled')
+    logger.warn({ code: error.code }, 'a message was not taken')
     writeAsHop(connection, createEvent('error', toPublicError(error)))
   }
 

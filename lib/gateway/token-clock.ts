@@ -8,10 +8,11 @@ export interface TokenClockOptions {
   readonly expired: () => void
 }
 
-/** Watches when the token of one connection expires: tells it in time, and once it is over. `set` starts anew. */
+/** Watches when the token of one connection expires: tells it in time, and once it is over. `set` starts anew, unless it was stopped. */
 export class TokenClock {
   readonly #options: TokenClockOptions
   #timer: NodeJS.Timeout | undefined
+  #stopped = false
 
   constructor (options: TokenClockOptions) {
     this.#options = options
@@ -24,13 +25,15 @@ export class TokenClock {
     })
   }
 
+  /** For good. */
   stop (): void {
+    this.#stopped = true
     clearTimeout(this.#timer)
-    this.#timer = undefined
   }
 
   #wait (until: number, then: () => void): void {
-    this.stop()
+    clearTimeout(this.#timer)
+    if (this.#stopped) return
     const remainingMs = until - Date.now()
     this.#timer = remainingMs > maxDelayMs
       ? setTimeout(() => { this.#wait(until, then) }, maxDelayMs)
