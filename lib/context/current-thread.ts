@@ -5,6 +5,7 @@ import {
 import { ThreadlineError } from '../errors.ts'
 import { attributes } from './attributes.ts'
 import { registerContextManager } from './context-manager.ts'
+import { IdentityBaggage } from './identity-baggage.ts'
 import type { Identity, RunIdentity, ThreadIdentity } from './identity.ts'
 
 registerContextManager()
@@ -75,8 +76,7 @@ export function identityAttributes (identity: Identity): Record<string, string> 
 }
 
 function contextOf (identity: Identity, base: Context): Context {
-  const entries = Object.entries(identityAttributes(identity)).map(([name, value]) => [name, { value }] as const)
-  const baggage = propagation.createBaggage(Object.fromEntries(entries))
+  const baggage = new IdentityBaggage(() => identityAttributes(identity))
   return propagation.setBaggage(base.setValue(identityKey, identity), baggage)
 }
 

@@ -55,16 +55,14 @@ export function createIdentity (input: IdentityInput): Identity {
   check('request_id', input.requestId === undefined || isRequestId(input.requestId))
   check('connection_id', input.connectionId === undefined || isConnectionId(input.connectionId))
   check('run_id', input.runId === undefined || threadOfRun(input.runId) === input.threadId)
-  return Object.freeze({
-    userId: input.userId,
-    requestId: input.requestId ?? newRequestId(),
-    ...(input.threadId === undefined ? {} : { threadId: input.threadId }),
-    ...(input.runId === undefined ? {} : { runId: input.runId }),
-    ...(input.connectionId === undefined ? {} : { connectionId: input.connectionId }),
-    depth: 0,
-    createdAt: new Date().toISOString(),
-    data: freezeData(input.data)
-  })
+  const { userId, threadId, runId, connectionId, requestId = newRequestId() } = input
+  const identity: { -readonly [Key in keyof Identity]: Identity[Key] } = {
+    userId, requestId, depth: 0, createdAt: new Date().toISOString(), data: freezeData(input.data)
+  }
+  if (threadId !== undefined) identity.threadId = threadId
+  if (runId !== undefined) identity.runId = runId
+  if (connectionId !== undefined) identity.connectionId = connectionId
+  return Object.freeze(identity)
 }
 
 /** The identity of a run: user, thread and run are all required, and named when they are missing or malformed. */
@@ -111,7 +109,8 @@ function check (field: string, valid: boolean): void {
 }
 
 /** An own object for each identity, also when there is no data: no two share one. */
-function freezeData (data: IdentityData = {}): IdentityData {
+function freezeData (data: IdentityData | undefined): IdentityData {
+  if (data === undefined) return Object.freeze({})
   for (const key of reservedKeys) check(key, !Object.hasOwn(data, key))
   try {
     return deepFreeze(structuredClone(data))
