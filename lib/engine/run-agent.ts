@@ -1,53 +1,24 @@
-import type { AgentInstance, ReadyAgent, ReadyPipeline } from '../agents/agent-registry.ts'
-import type { AgentInput, AgentOutput, CodeAgent, ConversationMessage } from '../agents/define-agent.ts'
+import type { ReadyPipeline } from '../agents/agent-registry.ts'
+import type { AgentInput, AgentOutput, CodeAgent } from '../agents/define-agent.ts'
 import { bindIterable } from '../context/bind.ts'
 import { childRequest } from '../context/child-request.ts'
 import { guard } from '../context/guard.ts'
-import type { Logger } from '../context/logger.ts'
-import type { Emitter } from '../emitter/emitter.ts'
 import type { Tool } from '../tools/define-tool.ts'
 import { createDispatcher, type Dispatcher } from '../tools/dispatcher.ts'
+import type { AgentTask, StepLimits, StepTask } from './agent-task.ts'
 import { runModelAgent } from './run-model-agent.ts'
-
-/** What a run has said so far; filled as it goes, so that a stopped run keeps it. */
-export interface AgentAnswer {
-  text: string
-  readonly usage: { input_tokens: number, output_tokens: number }
-}
-
-export interface AgentTask {
-  readonly instance: AgentInstance
-  readonly emitter: Emitter
-  readonly answer: AgentAnswer
-  readonly signal: AbortSignal
-  readonly content: string
-  readonly history: readonly ConversationMessage[]
-  readonly context: Readonly<Record<string, unknown>>
-}
-
-export interface AgentLimits {
-  readonly toolTimeoutMs: number
-  readonly stepLimit: number
-  readonly logger: Logger
-}
-
-/** A task of one agent, which in a pipeline is one of several. */
-export type StepTask<Kind extends ReadyAgent = ReadyAgent> = Omit<AgentTask, 'instance'> & {
-  readonly agent: Kind
-  readonly dispatcher: Dispatcher
-}
 
 /**
  * Runs an agent of any kind for the active run; its text is told and kept in `task.answer`. Throws what the agent or its model
  * throws, and `THREADLINE_CONTEXT_MISMATCH` when the instance was made for another run.
  */
-export async function runAgent (task: AgentTask, limits: AgentLimits): Promise<void> {
+export async function runAgent (task: AgentTask, limits: StepLimits): Promise<void> {
   const { instance, ...rest } = task
   guard(instance.identity, 'engine')
   await runStep({ ...rest, agent: instance.agent }, limits)
 }
 
-async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: AgentLimits): Promise<void> {
+async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: StepLimits): Promise<void> {
   const { agent } = task
   const dispatcher = dispatcherOf(agent.tools, task, limits)
   try {
@@ -61,7 +32,7 @@ async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: AgentLimits)
   }
 }
 
-function dispatcherOf (tools: readonly Tool[], task: Pick<StepTask, 'emitter' | 'signal'>, limits: AgentLimits): Dispatcher {
+function dispatcherOf (tools: readonly Tool[], task: Pick<StepTask, 'emitter' | 'signal'>, limits: StepLimits): Dispatcher {
   const { emitter, signal } = task
   return createDispatcher({ tools, emitter, signal, defaultTimeoutMs: limits.toolTimeoutMs, logger: limits.logger })
 }
@@ -95,7 +66,7 @@ async function tell (output: AgentOutput, { emitter, answer }: Pick<StepTask, 'e
 }
 
 /** Each step is a child request of the run, and is given the answer of the one before. The last answer is the run's. */
-async function runPipeline (task: Omit<StepTask, 'dispatcher'> & { agent: ReadyPipeline }, limits: AgentLimits): Promise<void> {
+async function runPipeline (task: Omit<StepTask, 'dispatcher'> & { agent: ReadyPipeline }, limits: StepLimits): Promise<void> {
   let content = task.content
   for (const { agent, continueOnError } of task.agent.steps) {
     task.signal.throwIfAborted()

@@ -3,8 +3,8 @@ import type { ReadyModelAgent } from '../agents/agent-registry.ts'
 import { bindIterable } from '../context/bind.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { ToolRequest } from '../tools/dispatcher.ts'
+import type { StepLimits, StepTask } from './agent-task.ts'
 import { withChatSpan } from './chat-span.ts'
-import type { AgentLimits, StepTask } from './run-agent.ts'
 
 type ModelTask = StepTask<ReadyModelAgent>
 
@@ -20,7 +20,7 @@ interface Step {
  * stack, so that identity, events and limits are the dispatcher's alone. In the last permitted step the model may not ask for tools.
  * Throws the model's failure as a `ThreadlineError`, and the signal's reason when it is aborted.
  */
-export async function runModelAgent (task: ModelTask, limits: AgentLimits): Promise<void> {
+export async function runModelAgent (task: ModelTask, limits: StepLimits): Promise<void> {
   const { agent, history, content, emitter } = task
   const messages: ModelMessage[] = [...history, { role: 'user', content }]
   const stepLimit = agent.limits.steps ?? limits.stepLimit

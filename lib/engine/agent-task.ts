@@ -1,0 +1,34 @@
+import type { AgentInstance, ReadyAgent } from '../agents/agent-registry.ts'
+import type { ConversationMessage } from '../agents/define-agent.ts'
+import type { Logger } from '../context/logger.ts'
+import type { Emitter } from '../emitter/emitter.ts'
+import type { Dispatcher } from '../tools/dispatcher.ts'
+
+/** What a run has said so far; filled as it goes, so that a stopped run keeps it. */
+export interface AgentAnswer {
+  text: string
+  readonly usage: { input_tokens: number, output_tokens: number }
+}
+
+export interface AgentTask {
+  readonly instance: AgentInstance
+  readonly emitter: Emitter
+  readonly answer: AgentAnswer
+  readonly signal: AbortSignal
+  readonly content: string
+  readonly history: readonly ConversationMessage[]
+  readonly context: Readonly<Record<string, unknown>>
+}
+
+/** What holds for every agent that does not say otherwise. */
+export interface StepLimits {
+  readonly toolTimeoutMs: number
+  readonly stepLimit: number
+  readonly logger: Logger
+}
+
+/** A task of one agent, which in a pipeline is one of several. */
+export type StepTask<Kind extends ReadyAgent = ReadyAgent> = Omit<AgentTask, 'instance'> & {
+  readonly agent: Kind
+  readonly dispatcher: Dispatcher
+}
