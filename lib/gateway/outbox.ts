@@ -23,7 +23,7 @@ export class Outbox {
   send (frame: string): Sent {
     if (this.#overflowed) return 'overflow'
     if (this.#socket.readyState !== this.#socket.OPEN) return 'dead'
-    if (this.#socket.bufferedAmount + frame.length > this.#maxBytes) {
+    if (this.#socket.bufferedAmount + Buffer.byteLength(frame) > this.#maxBytes) {
       this.#overflowed = true
       this.close('slowConsumer')
       return 'overflow'
