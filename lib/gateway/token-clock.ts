@@ -20,8 +20,8 @@ export class TokenClock {
 
   set (expiresAt: Date): void {
     this.#wait(expiresAt.getTime() - this.#options.noticeMs, () => {
+      this.#wait(expiresAt.getTime(), this.#options.expired) // first, because being told may lead to `stop` or `set`
       this.#options.expiring(expiresAt)
-      this.#wait(expiresAt.getTime(), this.#options.expired)
     })
   }
 
