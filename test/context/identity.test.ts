@@ -155,6 +155,7 @@ t.test('C34 a child without a name for what it does is refused', async (t) => {
   }
 })
 
+// kill: a child's data is its parent's, with what was added.
 t.test('C35 neither the parent nor a sibling sees what is added to a child', async (t) => {
   const parent = createRunIdentity({ ...valid, data: { locale: 'de' } })
   const found = { hits: ['a'] }
@@ -169,6 +170,7 @@ t.test('C35 neither the parent nor a sibling sees what is added to a child', asy
   t.same(createChildIdentity(filled, 'again').data, filled.data)
 })
 
+// kill: scopedKey and fingerprint leave out the request.
 t.test('C36 two contexts of one user in one thread differ in request id, fingerprint and scoped keys', async (t) => {
   const [one, other] = [createRunIdentity(valid), createRunIdentity(valid)]
 

@@ -87,6 +87,7 @@ t.test('C39 a scope inside another ends first, and takes nothing of it along', a
   t.same(ran, ['inner', 'between', 'outer'])
 })
 
+// kill: all scopes are one stack in a module variable.
 t.test('K128 scopes of two users end apart, each cleanup in the identity of its own', async (t) => {
   const [alice, bob] = [newRun('alice'), newRun('bob')]
   const ran: string[] = []

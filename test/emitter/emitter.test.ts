@@ -235,6 +235,7 @@ t.test('D50 whatever of an emitter is used in another user\'s context is refused
   ], 'and what it had gathered is whole')
 })
 
+// kill: the guard of the emitter compares no run.
 t.test('D51 another run of the same user and thread is refused too; a child request of the run is the run', async (t) => {
   const [alice, log] = [newRun('alice'), createRecordingLog()]
   const next = createRunIdentity({ userId: alice.userId, threadId: alice.threadId, runId: newRunId(alice.threadId) })

@@ -122,6 +122,7 @@ t.test('D42 a follower of another user is told nothing, also of a thread whose i
   t.same(told, ['alice'])
 })
 
+// kill: tell takes the followers of the first thread that is followed.
 t.test('D46 events of one thread are not told to the followers of another, of the same user', async (t) => {
   const { log } = createLog()
   const [one, other] = [newRun('alice'), newRun('alice')]
@@ -202,6 +203,7 @@ t.test('F86 a follower that throws hinders neither the others nor the one who ap
   t.match(logger.lines, [{ level: 'error', fields: { event_id: appended.event_id, err: { message: 'the socket is gone' } } }])
 })
 
+// kill: append does not make the identity in which the event will be told.
 t.test('K128 an event that cannot be told is refused, and does not hinder another user\'s in the same batch', async (t) => {
   const { log, store } = createLog()
   const [alice, bob] = [newRun('alice'), newRun('bob')]

@@ -220,6 +220,7 @@ t.test('F82 a tool error in one thread hinders neither another thread nor a retr
   t.ok(hasPairs(alices, 2) && hasPairs(bobs, 1))
 })
 
+// kill: the promise that permit returns is not awaited.
 t.test('K133 a tool that is not permitted does not run, and the client is told', async (t) => {
   const ran: string[] = []
   const ofAlice = () => currentThread().userId === 'alice'
@@ -377,6 +378,7 @@ t.test('D50 a dispatcher that is used in another run\'s context runs nothing', a
   t.match(violations, [{ place: 'emitter', kind: 'crossed', identity: { userId: 'bob' } }])
 })
 
+// kill: guard lets every identity pass.
 t.test('D50 a tool that reaches for another user\'s resource is refused, counted, and told as failed', async (t) => {
   const violations = watchViolations(t)
   const bob = newRun('bob')
