@@ -1,0 +1,164 @@
+import t, { type Test } from 'tap'
+import { sql } from 'kysely'
+import { enterThread } from '../../lib/context/current-thread.ts'
+import type { Identity } from '../../lib/context/identity.ts'
+import { newThreadId } from '../../lib/protocol/ids.ts'
+import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
+import { toThreadView } from '../../lib/storage/thread-store.ts'
+import { as, completionOf, deltaOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { watchViolations } from '../support/violations.ts'
+
+/** What somebody else may find of a run: nothing, told like something that is not there. */
+async function findsNothing (t: Test, storage: Storage, stranger: Identity, { threadId, runId, messageId, userId }: RunRecord): Promise<void> {
+  const { threads, messages, runs, events } = storage
+  const noThread = { code: 'THREADLINE_THREAD_NOT_FOUND' }
+  const run = { userId: stranger.userId, threadId, runId, attempt: 1 }
+
+  await as(stranger, async () => {
+    await t.rejects(threads.require(threadId), noThread, 'threads.require')
+    await t.rejects(threads.rename(threadId, 'x'), noThread, 'threads.rename')
+    await t.rejects(threads.remove(threadId), noThread, 'threads.remove')
+    await t.rejects(threads.lastSequence(threadId), noThread, 'threads.lastSequence')
+    t.notOk((await threads.list({ limit: 100, offset: 0 })).threads.some((thread) => thread.thread_id === threadId), 'threads.list')
+    await t.rejects(messages.history(threadId, { limit: 10 }), noThread, 'messages.history')
+    await t.rejects(messages.history(threadId, { limit: 10, before: messageId }), noThread, 'messages.history')
+    await t.rejects(runs.accept(messageOf({ threadId })), noThread, 'runs.accept')
+    t.equal(await runs.claimNext(threadId), undefined, 'runs.claimNext')
+    await t.rejects(runs.require(runId), { code: 'THREADLINE_RUN_NOT_FOUND' }, 'runs.require')
+    t.same(await runs.unfinished(threadId), [], 'runs.unfinished')
+    await t.rejects(runs.list(threadId, 10), noThread, 'runs.list')
+    await t.rejects(events.read(threadId, 0, 10), noThread, 'events.read')
+  })
+  t.same(await events.append([deltaOf(run), completionOf(run)]), Array(2).fill({ refused: 'thread-not-found' }), 'events.append')
+  t.ok(userId !== stranger.userId)
+}
+
+onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
+  t.test('for every method, what belongs to another user is what does not exist', async (t) => {
+    // kill: open the unit of work in the name of another user (lib/storage/unit-of-work.ts, `asUser`)
+    const [alice, bob] = [newcomer(), newcomer()]
+    const hers = await runningRun(storage, alice)
+    await as(bob, async () => await storage.threads.create(newThreadId()))
+
+    await findsNothing(t, storage, bob, hers)
+
+    t.match(await as(alice, async () => await storage.runs.require(hers.runId)), { status: 'running' }, 'nothing has happened to it')
+    t.equal(await as(alice, async () => await storage.threads.lastSequence(hers.threadId)), 0)
+  })
+
+  t.test('the owner in each query protects by itself, without any policy', async (t) => {
+    // kill: leave the comparison of `user_id` out of `ownThread`, `updateOwnThread` or `listedThreads` (thread-store.ts),
+    // `ownRuns` (run-store.ts), or of the first `update` of accept_message or append_events (migrations)
+    const [alice, bob] = [newcomer(), newcomer()]
+    const hers = await runningRun(storage, alice)
+    const tables = ['threads', 'runs', 'messages', 'run_events']
+    for (const table of tables) await ask(`alter table threadline.${table} disable row level security`)
+    try {
+      await findsNothing(t, storage, bob, hers)
+    } finally {
+      for (const table of tables) await ask(`alter table threadline.${table} enable row level security`)
+    }
+  })
+
+  t.test('a row of another user is refused at the last step, and counted', async (t) => {
+    // kill: leave the guard out of `toThreadView` in lib/storage/thread-store.ts
+    const [alice, bob] = [newcomer(), newcomer()]
+    const violations = watchViolations(t)
+    const row = { thread_id: newThreadId(), user_id: alice.userId, title: null, created_at: '', updated_at: '' }
+
+    t.throws(() => as(bob, () => toThreadView(row)), { code: 'THREADLINE_CONTEXT_MISMATCH' })
+
+    t.match(violations, [{ place: 'storage', kind: 'crossed' }])
+  })
+
+  t.test('outside of an identity no method works for a user', async (t) => {
+    // kill: give `asUser` in lib/storage/unit-of-work.ts a user to fall back to
+    const threadId = newThreadId()
+    const { threads, messages, runs, events, tickets } = storage
+    const calls: Record<string, () => Promise<unknown>> = {
+      create: async () => await threads.create(threadId),
+      require: async () => await threads.require(threadId),
+      rename: async () => await threads.rename(threadId, 'x'),
+      remove: async () => { await threads.remove(threadId) },
+      list: async () => await threads.list({ limit: 1, offset: 0 }),
+      lastSequence: async () => await threads.lastSequence(threadId),
+      history: async () => await messages.history(threadId, { limit: 1 }),
+      accept: async () => await runs.accept(messageOf()),
+      claimNext: async () => await runs.claimNext(threadId),
+      requireRun: async () => await runs.require(messageOf().runId),
+      unfinished: async () => await runs.unfinished(threadId),
+      listRuns: async () => await runs.list(threadId, 1),
+      read: async () => await events.read(threadId, 0, 1),
+      issue: async () => { await tickets.issue('x', { tokenExpiresAt: null }, new Date()) }
+    }
+
+    for (const [name, call] of Object.entries(calls)) await t.rejects(call, { code: 'THREADLINE_NO_CONTEXT' }, name)
+  })
+
+  t.test('many users at once on few connections each find their own', async (t) => {
+    // kill: keep the opening of the first unit of work for the next ones (lib/storage/unit-of-work.ts)
+    const users = Array.from({ length: 10 }, () => newcomer())
+    for (const user of users) await as(user, async () => await storage.threads.create(newThreadId(), user.userId))
+
+    const found = await Promise.all(Array.from({ length: 200 }, async (_, index) => {
+      const user = users[index % users.length]
+      if (user === undefined) throw new Error('There are users')
+      const { threads } = await enterThread(user, async () => await storage.threads.list({ limit: 10, offset: 0 }))
+      return threads.length === 1 && threads[0]?.title === user.userId
+    }))
+
+    t.ok(found.every(Boolean))
+  })
+
+  t.test('a unit of work keeps the user that was active when it was opened', async (t) => {
+    // kill: name the active user before each query instead of in the opening (lib/storage/unit-of-work.ts, `rows`)
+    const [alice, bob] = [newcomer(), newcomer()]
+    const who = sql<{ id: string }>`select threadline.current_user_id() as id`
+
+    const seen = await as(alice, async () => await units.asUser(async (unit) => {
+      return await as(bob, async () => [...await unit.rows(who), ...await unit.lastRows(who)])
+    }))
+
+    t.same(seen, [{ id: alice.userId }, { id: alice.userId }])
+  })
+
+  t.test('nothing of a unit of work stays on its connection, however it ends', async (t) => {
+    // kill: `set` instead of `set local` in the opening (lib/storage/unit-of-work.ts)
+    const alice = newcomer()
+    const failing = as(alice, async () => await units.asUser(async (unit) => await unit.rows(sql`select 1 / 0`)))
+    await t.rejects(failing, { code: '22012' })
+    await as(alice, async () => await storage.threads.create(newThreadId()))
+
+    const left = await Promise.all(Array.from({ length: 8 }, async () => await ask(`
+      select current_setting('threadline.user_id', true) as "user", current_user = session_user as login,
+        current_setting('statement_timeout') as timeout`)))
+
+    t.ok(left.flat().every(({ user, login, timeout }) => (user === '' || user === null) && login === true && timeout === '0'))
+    await t.rejects(askAs('threadline_app', undefined, 'select * from threadline.threads'), { code: 'TL001' })
+  })
+
+  t.test('a unit of work that has ended takes no more queries', async (t) => {
+    // kill: leave `#mustBeOpen` out of `rows` in lib/storage/unit-of-work.ts
+    const alice = newcomer()
+    const kept = await as(alice, async () => await units.asUser(async (unit) => {
+      await unit.lastRows(sql`select 1`)
+      await t.rejects(unit.rows(sql`select 2`), { message: /has ended/ })
+      return unit
+    }))
+
+    await t.rejects(kept.rows(sql`select 3`), { message: /has ended/ })
+  })
+
+  t.test('a unit of work that throws leaves nothing behind', async (t) => {
+    const alice = newcomer()
+    const threadId = newThreadId()
+    const insert = sql`insert into threadline.threads (thread_id, user_id) values (${threadId}, ${alice.userId})`
+
+    await t.rejects(as(alice, async () => await units.asUser(async (unit) => {
+      await unit.rows(insert)
+      throw new Error('changed its mind')
+    })), { message: 'changed its mind' })
+
+    await t.rejects(as(alice, async () => await storage.threads.require(threadId)), { code: 'THREADLINE_THREAD_NOT_FOUND' })
+  })
+})

@@ -1,0 +1,110 @@
+import t from 'tap'
+import type { Identity } from '../../lib/context/identity.ts'
+import { newMessageId } from '../../lib/protocol/ids.ts'
+import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
+import { as, completionOf, deltaOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+
+const readable = ['threads', 'messages', 'runs', 'run_events', 'approvals', 'usage']
+const tables = [...readable, 'tickets']
+
+/** Somebody with a row in every table. */
+async function settler (storage: Storage, ask: (text: string) => Promise<unknown>): Promise<{ user: Identity, run: RunRecord }> {
+  const user = newcomer()
+  const ended = await runningRun(storage, user)
+  await storage.events.append([deltaOf(ended), completionOf(ended, { message_id: newMessageId(), content: 'Done' })])
+  await as(user, async () => { await storage.tickets.issue(`hash of ${user.userId}`, { tokenExpiresAt: null }, new Date(Date.now() + 60_000)) })
+  const keys = `'${ended.runId}', '${ended.threadId}', '${user.userId}'`
+  await ask(`
+    begin; set local role threadline_app; set local threadline.user_id = '${user.userId}';
+    insert into threadline.approvals (run_id, thread_id, user_id, approval_id, tool, parameters)
+      values (${keys}, '${newMessageId()}', 'x', '{}');
+    insert into threadline.usage (run_id, thread_id, user_id, step, model, input_tokens, output_tokens) values (${keys}, 0, 'x', 1, 1);
+    commit`)
+  return { user, run: await runningRun(storage, user) }
+}
+
+onEachDatabase(t, async (t, { storage, ask, askAs }) => {
+  const { user: alice, run: hers } = await settler(storage, ask)
+  const { user: bob, run: his } = await settler(storage, ask)
+
+  t.test('every table is protected, also from its owner', async (t) => {
+    // kill: leave a table out of `tables` in lib/storage/migrations/0002-row-level-security.ts
+    const rows = await ask<{ relname: string, enabled: boolean, forced: boolean }>(`
+      select relname, relrowsecurity as enabled, relforcerowsecurity as forced from pg_class
+      where relnamespace = 'threadline'::regnamespace and relkind in ('r', 'p') and relname not like 'kysely%'`)
+
+    t.same(rows.map(({ relname }) => relname).toSorted(), tables.toSorted())
+    t.ok(rows.every(({ enabled, forced }) => enabled && forced))
+  })
+
+  t.test('a query that names no owner finds the rows of the active user, and without the policy those of everybody', async (t) => {
+    // kill: make the policy's condition `true` in lib/storage/migrations/0002-row-level-security.ts
+    for (const table of readable) {
+      const owners = (rows: readonly { user_id?: unknown }[]) => new Set(rows.map((row) => row.user_id))
+      const all = `select user_id from threadline.${table}`
+
+      t.same(owners(await askAs('threadline_app', alice.userId, all)), new Set([alice.userId]), table)
+      const unprotected = await askAs('threadline_app', alice.userId, all, `alter table threadline.${table} disable row level security`)
+      t.ok(owners(unprotected).has(bob.userId), `${table}: the policy is what protects`)
+    }
+  })
+
+  t.test('without an identity a query raises, also on an empty table', async (t) => {
+    // kill: let `threadline.current_user_id` return null instead of raising
+    for (const table of readable) {
+      for (const [user, before] of [[undefined], [''], [undefined, `truncate threadline.${table} cascade`]] as const) {
+        const asked = askAs('threadline_app', user, `select * from threadline.${table}`, before)
+        await t.rejects(asked, { code: 'TL001' }, `${table}, ${user === '' ? 'with an empty user' : before ?? 'without a user'}`)
+      }
+    }
+  })
+
+  t.test('a row cannot be written for somebody else, nor given away, nor deleted', async (t) => {
+    // kill: leave out `with check` and make `using` true for inserts, in lib/storage/migrations/0002-row-level-security.ts
+    const asBob = async (text: string) => await askAs('threadline_app', bob.userId, text)
+    const thread = (owner: string) => `insert into threadline.threads (thread_id, user_id) values (gen_random_uuid(), '${owner}')`
+
+    await t.resolves(asBob(thread(bob.userId)))
+    await t.rejects(asBob(thread(alice.userId)), { message: /row-level security/ })
+    await t.rejects(asBob(`update threadline.threads set user_id = '${alice.userId}'`), { message: /permission denied/ })
+    for (const table of tables) await t.rejects(asBob(`delete from threadline.${table}`), { message: /permission denied/ }, table)
+    t.same(await asBob(`update threadline.threads set title = 'his' where thread_id = '${hers.threadId}' returning title`), [])
+  })
+
+  t.test('a row of a thread cannot have another owner than the thread', async (t) => {
+    // kill: let the foreign key of `messages` name the thread alone, in lib/storage/migrations/0001-tables.ts
+    const intruding = askAs('threadline_app', bob.userId, `
+      insert into threadline.messages (thread_id, message_id, user_id, run_id, turn, role, content)
+      values ('${hers.threadId}', gen_random_uuid(), '${bob.userId}', '${his.runId}', 1, 'user', 'hello')`)
+
+    await t.rejects(intruding, { message: /foreign key/ })
+  })
+
+  t.test('the role of the system sees unfinished runs and tickets, and changes no more than tickets', async (t) => {
+    // kill: grant it select on threads, or leave the status out of the policy `unfinished_runs`
+    const asSystem = async (text: string) => await askAs('threadline_system', undefined, text)
+
+    for (const table of readable.filter((name) => name !== 'runs')) {
+      await t.rejects(asSystem(`select * from threadline.${table}`), { message: /permission denied/ }, table)
+    }
+    for (const text of ["update threadline.runs set status = 'queued'", 'delete from threadline.runs', 'insert into threadline.tickets default values']) {
+      await t.rejects(asSystem(text), { message: /permission denied/ }, text)
+    }
+    const statuses = await asSystem('select distinct status from threadline.runs')
+    t.same(statuses, [{ status: 'running' }])
+  })
+
+  t.test('tickets can be issued and not read by the role that works for users', async (t) => {
+    // kill: grant it select on tickets, in lib/storage/migrations/0002-row-level-security.ts
+    await t.rejects(askAs('threadline_app', alice.userId, 'select * from threadline.tickets'), { message: /permission denied/ })
+  })
+
+  t.test('neither role can log in, get around the policies or take another role', async (t) => {
+    const roles = await ask(`
+      select rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb from pg_roles
+      where rolname in ('threadline_app', 'threadline_system')`)
+    const none = { rolcanlogin: false, rolsuper: false, rolbypassrls: false, rolcreaterole: false, rolcreatedb: false }
+
+    t.same(roles, [none, none])
+  })
+})
