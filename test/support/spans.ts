@@ -33,8 +33,11 @@ export function collectSpans (): SpanCollection {
 function startCollection (): SpanCollection {
   const exporter = new InMemorySpanExporter()
   const waiting = new Set<() => void>()
+  // A span's own start is known to the millisecond only.
+  const started = new Map<string, number>()
+  const placeOf = (span: ReadableSpan): number => started.get(span.spanContext().spanId) ?? 0
   const tell: SpanProcessor = {
-    onStart () {},
+    onStart (span) { started.set(span.spanContext().spanId, started.size) },
     onEnd () { for (const ask of waiting) ask() },
     async forceFlush () {},
     async shutdown () {}
@@ -47,7 +50,7 @@ function startCollection (): SpanCollection {
   createInstrumentations(new Set())
   instrumentBuiltins()
 
-  const spans = () => exporter.getFinishedSpans().toSorted(byStart)
+  const spans = () => exporter.getFinishedSpans().toSorted((a, b) => placeOf(a) - placeOf(b))
   const byTrace = () => Map.groupBy(spans(), (span) => span.spanContext().traceId)
   return {
     spans,
@@ -69,8 +72,4 @@ function startCollection (): SpanCollection {
     }),
     reset: () => { exporter.reset() }
   }
-}
-
-function byStart (a: ReadableSpan, b: ReadableSpan): number {
-  return a.startTime[0] - b.startTime[0] || a.startTime[1] - b.startTime[1]
 }
