@@ -31,4 +31,6 @@ export interface StepLimits {
 export type StepTask<Kind extends ReadyAgent = ReadyAgent> = Omit<AgentTask, 'instance'> & {
   readonly agent: Kind
   readonly dispatcher: Dispatcher
+  /** The id of a tool call that nobody else names: another one each time, in all steps of the run. */
+  readonly nextCallId: () => string
 }

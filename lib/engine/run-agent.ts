@@ -3,19 +3,24 @@ import type { AgentInput, AgentOutput, CodeAgent } from '../agents/define-agent.
 import { bindIterable } from '../context/bind.ts'
 import { childRequest } from '../context/child-request.ts'
 import { guard } from '../context/guard.ts'
+import { ThreadlineError } from '../errors.ts'
 import type { Tool } from '../tools/define-tool.ts'
-import { createDispatcher, type Dispatcher } from '../tools/dispatcher.ts'
+import { createDispatcher, type Dispatcher, type ToolOutcome } from '../tools/dispatcher.ts'
+import { untilAborted } from '../tools/until-aborted.ts'
 import type { AgentTask, StepLimits, StepTask } from './agent-task.ts'
 import { runModelAgent } from './run-model-agent.ts'
 
 /**
  * Runs an agent of any kind for the active run; its text is told and kept in `task.answer`. Throws what the agent or its model
- * throws, and `THREADLINE_CONTEXT_MISMATCH` when the instance was made for another run.
+ * throws, the signal's reason as soon as it is aborted, and `THREADLINE_CONTEXT_MISMATCH` when the instance was made for another run. An agent
+ * that does not heed its signal is abandoned: nothing that it says or asks for later is told or done.
  */
 export async function runAgent (task: AgentTask, limits: StepLimits): Promise<void> {
   const { instance, ...rest } = task
   guard(instance.identity, 'engine')
-  await runStep({ ...rest, agent: instance.agent }, limits)
+  let calls = 0
+  const nextCallId = (): string => `call-${calls += 1}`
+  await runStep({ ...rest, agent: instance.agent, nextCallId }, limits)
 }
 
 async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: StepLimits): Promise<void> {
@@ -23,8 +28,8 @@ async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: StepLimits):
   const dispatcher = dispatcherOf(agent.tools, task, limits)
   try {
     switch (agent.kind) {
-      case 'model': return await runModelAgent({ ...task, agent, dispatcher }, limits)
-      case 'code': return await runCodeAgent({ ...task, agent, dispatcher })
+      case 'model': return await untilAborted(task.signal, () => runModelAgent({ ...task, agent, dispatcher }, limits))
+      case 'code': return await untilAborted(task.signal, () => runCodeAgent({ ...task, agent, dispatcher }))
       case 'pipeline': return await runPipeline({ ...task, agent }, limits)
     }
   } finally {
@@ -38,21 +43,26 @@ function dispatcherOf (tools: readonly Tool[], task: Pick<StepTask, 'emitter' | 
 }
 
 async function runCodeAgent (task: StepTask & { agent: { run: CodeAgent['run'] } }): Promise<void> {
-  const { agent, dispatcher, signal, content, history, context } = task
-  let calls = 0
-  const input: AgentInput = {
-    content,
-    history,
-    context,
-    signal,
-    callTool: async (name, parameters) => {
-      calls += 1
-      return await dispatcher.dispatch({ toolCallId: `call-${calls}`, name, input: parameters })
-    }
-  }
-  for await (const output of bindIterable(agent.run(input))) {
+  const { agent, dispatcher, nextCallId, signal, content, history, context } = task
+  let ended = false
+  const call = async (name: string, input: unknown): Promise<ToolOutcome> => {
     signal.throwIfAborted()
-    await tell(output, task)
+    // It would still be open when the run tells its end.
+    if (ended) throw new ThreadlineError('THREADLINE_CONFLICT', 'The agent has ended')
+    return await dispatcher.dispatch({ toolCallId: nextCallId(), name, input })
+  }
+  const callTool: AgentInput['callTool'] = (name, input) => {
+    const outcome = call(name, input)
+    outcome.catch(() => undefined) // an agent may leave a call alone, and that must not end the process
+    return outcome
+  }
+  try {
+    for await (const output of bindIterable(agent.run({ content, history, context, signal, callTool }))) {
+      signal.throwIfAborted()
+      await tell(output, task)
+    }
+  } finally {
+    ended = true
   }
 }
 

@@ -9,6 +9,7 @@ import type { Emitter } from '../emitter/emitter.ts'
 import { redact } from '../emitter/redact.ts'
 import { toJson } from '../emitter/to-json.ts'
 import type { Tool } from './define-tool.ts'
+import { untilAborted } from './until-aborted.ts'
 
 /** How a tool call went. A failing tool is an outcome: the caller decides what follows. */
 export type ToolOutcome =
@@ -118,19 +119,6 @@ async function check (tool: Tool, request: ToolRequest): Promise<void> {
   if (tool.permit !== undefined && !await tool.permit()) throw new ThreadlineError('THREADLINE_TOOL_DENIED')
   const validator = validatorOf(tool)
   if (!validator.Check(request.input)) throw new ThreadlineError('THREADLINE_BAD_REQUEST', describeMismatch(validator, request.input))
-}
-
-/** The work's result, or the signal's reason as soon as it is aborted, whatever the work does then. */
-async function untilAborted<T> (signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  signal.throwIfAborted()
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const abort = (): void => { reject(signal.reason as Error) } // an Error: every abort of ours gives one as reason
-  signal.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([work(), aborted])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
 }
 
 const validators = new WeakMap<Tool, Validator>()
