@@ -49,13 +49,13 @@ export class Subscriptions {
     return reached.length > 0 ? 'delivered' : 'queued'
   }
 
-  /** True when the event has left for the socket. A dead connection is removed. */
+  /** True when the event has left for the socket. A dead one is cut off, which ends its connection; one that is being closed has its time. */
   send (connection: Connection, event: ThreadEvent, frame = JSON.stringify(event)): boolean {
     try {
       const sent = event.type === 'agent_delta'
         ? connection.writeThreadEvent(event, frame)
         : this.#sendAsHop(connection, event, frame)
-      if (sent === 'dead') this.#remove(connection)
+      if (sent === 'dead' && connection.active) connection.terminate()
       return sent === 'sent'
     } catch (err) {
       this.#logger.error({ err, event_id: event.event_id, connection_id: connection.connectionId }, 'an event was not delivered')
@@ -71,12 +71,6 @@ export class Subscriptions {
       [attributes.sequence]: event.sequence
     }
     return withHop('socket.send', { attributes: spanAttributes }, () => connection.writeThreadEvent(event, frame))
-  }
-
-  #remove (connection: Connection): void {
-    if (connection.threadId !== undefined) this.leave(connection.connectionId, connection.threadId)
-    this.#registry.disconnect(connection.connectionId)
-    connection.terminate()
   }
 
   #follow (threadId: ThreadId) {
