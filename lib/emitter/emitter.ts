@@ -64,7 +64,12 @@ export function createEmitter (options: EmitterOptions): Emitter {
     const before = told
     const sent = before.catch(() => undefined).then(() => type === 'agent_delta' ? store(type, payload) : storeAsHop(type, payload))
     told = sent
-    return await sent
+    try {
+      return await sent
+    } catch (error) {
+      story.retract({ type, payload })
+      throw error
+    }
   }
 
   function storeAsHop<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {

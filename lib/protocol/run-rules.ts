@@ -39,6 +39,11 @@ export class RunStory {
     return undefined
   }
 
+  /** The event was told and could not be kept. A tool that was announced by it is not open: the run could not end any more. */
+  retract (event: StoryEvent): void {
+    if (event.type === 'tool_executing') this.#openTools.delete(toolCallOf(event))
+  }
+
   #broken (event: StoryEvent): RunRule | undefined {
     if (this.#state === 'ended') return 'after-completion'
     if (event.type === 'agent_started') return this.#state === 'running' ? 'started-twice' : undefined
