@@ -23,7 +23,7 @@ const common = {
 export function openPool (target: DatabaseTarget, logger: Logger | undefined, queryTimeoutMs?: number): pg.Pool {
   const limit = queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }
   const pool = new pg.Pool('url' in target
-    ? { ...common, ...limit, connectionString: target.url, max: target.size, application_name: 'threadline' }
+    ? { ...common, ...limit, connectionString: target.url, max: target.size, idleTimeoutMillis: 60_000, application_name: 'threadline' }
     : { ...common, ...limit, ...embeddedConfig(target.embedded) })
   // Each connection has its own listener, since one that is in use has none of the pool, and the error would end the process.
   pool.on('connect', (client) => {

@@ -22,12 +22,16 @@ export class PgliteDatabase {
   readonly #streams = new Map<number, PgliteStream>()
   #connections = 0
   #running: Promise<ChildProcess> | undefined
+  #processId: number | undefined
   #state: 'open' | 'lost' | 'closed' = 'open'
 
   constructor (dataFolder: string | undefined, logger: Logger | undefined) {
     this.#dataFolder = dataFolder
     this.#logger = logger
   }
+
+  /** Of the process while there is one, for whoever watches over it. */
+  get processId (): number | undefined { return this.#processId }
 
   /** Starts it. Throws `THREADLINE_DATA_FOLDER_LOCKED`, or `THREADLINE_STORAGE_UNAVAILABLE` when it does not start. */
   async start (): Promise<void> {
@@ -96,16 +100,20 @@ export class PgliteDatabase {
       process.once('exit', (code, signal) => { reject(new Error(`Its process ended with ${signal ?? code}`)) })
       process.on('message', (report: PgliteReport) => {
         if (report === 'ready') resolve()
-        else if ('locked' in report) reject(new ThreadlineError('THREADLINE_DATA_FOLDER_LOCKED', report.locked))
-        else this.#streams.get(report.connection)?.push(report.answer)
+        else if ('locked' in report) {
+          process.kill('SIGKILL')
+          reject(new ThreadlineError('THREADLINE_DATA_FOLDER_LOCKED', report.locked))
+        } else this.#streams.get(report.connection)?.push(report.answer)
       })
     })
     process.once('exit', (code, signal) => { this.#ended(`${signal ?? code}`) })
+    this.#processId = process.pid
     return process
   }
 
   #ended (reason: string): void {
     this.#running = undefined
+    this.#processId = undefined
     if (this.#state === 'open') {
       this.#logger?.error({ reason }, 'The process of the embedded database has ended')
       if (this.#dataFolder === undefined) this.#state = 'lost'

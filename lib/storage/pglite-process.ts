@@ -3,7 +3,7 @@ import { rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { isThreadlineError } from '../errors.ts'
-import { lockDataFolder } from './data-folder-lock.ts'
+import { lockDataFolder, type DataFolderLock } from './data-folder-lock.ts'
 import { createDatabase } from './pglite-image.ts'
 
 /**
@@ -31,6 +31,9 @@ process.on('SIGTERM', () => undefined)
 process.on('disconnect', end)
 
 const [dataFolder] = process.argv.slice(2)
+// Named here because the lock is lost with the last reference to it.
+const lock = dataFolder === undefined ? undefined : await takeLock(dataFolder)
+process.on('exit', () => { lock?.release() })
 const database = await open()
 let turn: Promise<void> = Promise.resolve()
 let connection = 0
@@ -56,21 +59,21 @@ async function close (): Promise<void> {
   end()
 }
 
+async function takeLock (folder: string): Promise<DataFolderLock> {
+  try {
+    return lockDataFolder(folder)
+  } catch (error) {
+    if (!isThreadlineError(error, 'THREADLINE_DATA_FOLDER_LOCKED')) throw error
+    report({ locked: error.message })
+    return await new Promise(() => undefined) // the owner ends this process
+  }
+}
+
 async function open (): Promise<PGlite> {
   if (dataFolder === undefined) return await createDatabase()
-  lock(dataFolder)
   const folder = join(dataFolder, 'postgres')
   if (!existsSync(folder)) await initialise(folder)
   return await PGlite.create(folder)
-}
-
-function lock (folder: string): void {
-  try {
-    lockDataFolder(folder)
-  } catch (error) {
-    if (isThreadlineError(error, 'THREADLINE_DATA_FOLDER_LOCKED')) report({ locked: error.message })
-    throw error
-  }
 }
 
 // In a place of its own first: a process that ends half-way leaves no folder that looks like a database.
@@ -82,7 +85,7 @@ async function initialise (folder: string): Promise<void> {
 }
 
 function report (message: PgliteReport): void {
-  process.send?.(message)
+  process.send?.(message, undefined, undefined, () => undefined) // an owner that is gone is told by `disconnect`
 }
 
 function end (): void {

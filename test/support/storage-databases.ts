@@ -43,7 +43,11 @@ export function onEachDatabase (t: Test, suite: (t: Test, database: TestDatabase
 }
 
 async function openEmbedded (t: Test): Promise<TestDatabase> {
-  const embedded = new PgliteDatabase(undefined, undefined)
+  return await onEmbedded(t, new PgliteDatabase(undefined, undefined))
+}
+
+/** The same on an embedded database of the caller's, which is closed with the test. */
+export async function onEmbedded (t: Test, embedded: PgliteDatabase): Promise<TestDatabase> {
   t.teardown(async () => { await embedded.close() })
   await embedded.start()
   return await prepare(t, openPool({ embedded }, undefined))
