@@ -1,8 +1,10 @@
 /** One thing that was counted, beside what it should be. */
 export interface Count {
   readonly name: string
-  readonly expected: number
   readonly seen: number
+  readonly ok: boolean
+  /** What is expected, in words. */
+  readonly wanted: string
 }
 
 /** What checks have counted, and what they have found wrong, in words. */
@@ -12,8 +14,12 @@ export class Findings {
 
   /** A count that is off is a problem in itself. */
   count (name: string, expected: number, seen: number): void {
-    this.counts.push({ name, expected, seen })
-    if (expected !== seen) this.problems.push(`${name}: ${seen} instead of ${expected}`)
+    this.#add({ name, seen, ok: seen === expected, wanted: String(expected) })
+  }
+
+  /** The same for what may also be less. */
+  countAtMost (name: string, limit: number, seen: number): void {
+    this.#add({ name, seen, ok: seen <= limit, wanted: `≤ ${limit}` })
   }
 
   /** Counts the items about which `complain` has something to say; none is expected. */
@@ -21,5 +27,10 @@ export class Findings {
     const complaints = [...items].map(complain).filter((complaint) => complaint !== undefined)
     this.problems.push(...complaints)
     this.count(name, 0, complaints.length)
+  }
+
+  #add (count: Count): void {
+    this.counts.push(count)
+    if (!count.ok) this.problems.push(`${count.name}: ${count.seen} instead of ${count.wanted}`)
   }
 }
