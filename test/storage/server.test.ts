@@ -1,0 +1,75 @@
+import { sql } from 'kysely'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { newThreadId } from '../../lib/protocol/ids.ts'
+import { openPool } from '../../lib/storage/connection-pool.ts'
+import { createUnitsOfWork } from '../../lib/storage/unit-of-work.ts'
+import { createStorage } from '../../lib/storage/open-storage.ts'
+import { as, newcomer } from '../support/storage-databases.ts'
+import { createThrowawayDatabase } from '../support/throwaway-database.ts'
+
+const needsServer = { skip: process.env['TEST_DATABASE_URL'] === undefined }
+const unavailable = { code: 'THREADLINE_STORAGE_UNAVAILABLE' }
+
+async function newDatabase (t: Test): Promise<string> {
+  const database = await createThrowawayDatabase()
+  if (database === undefined) throw new Error('TEST_DATABASE_URL is not set')
+  t.teardown(async () => { await database.drop() })
+  const storage = await createStorage({ databaseUrl: database.url })
+  await storage.close()
+  return database.url
+}
+
+t.test('a server that ends connections is found again', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const pool = openPool({ url, size: 3 }, undefined)
+  t.teardown(async () => { await pool.end() })
+  const units = createUnitsOfWork(pool, { statementTimeoutMs: 5_000, lockTimeoutMs: 5_000 })
+  const alice = newcomer()
+  const endAll = async (): Promise<void> => {
+    const client = new pg.Client({ connectionString: url, application_name: 'operator' })
+    await client.connect()
+    await client.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'threadline'")
+    await client.end()
+  }
+
+  const inTheMiddle = as(alice, async () => await units.asUser(async (unit) => {
+    await unit.rows(sql`select 1`)
+    await endAll()
+    return await unit.lastRows(sql`select 2`)
+  }))
+
+  await t.rejects(inTheMiddle, unavailable)
+  t.same(await as(alice, async () => await units.asUser(async (unit) => await unit.lastRows(sql`select 3 as x`))), [{ x: 3 }])
+})
+
+t.test('a statement, a lock and a connection are waited for within limits', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const pool = openPool({ url, size: 2 }, undefined)
+  t.teardown(async () => { await pool.end() })
+  const units = createUnitsOfWork(pool, { statementTimeoutMs: 200, lockTimeoutMs: 50 })
+  const alice = newcomer()
+  const threadId = newThreadId()
+  await as(alice, async () => await units.asUser(async (unit) => {
+    await unit.lastRows(sql`insert into threadline.threads (thread_id, user_id) values (${threadId}, ${alice.userId})`)
+  }))
+  const lock = sql`select 1 from threadline.threads where thread_id = ${threadId} for update`
+
+  await t.rejects(as(alice, async () => await units.asUser(async (unit) => await unit.lastRows(sql`select pg_sleep(30)`))), unavailable)
+  await as(alice, async () => await units.asUser(async (unit) => {
+    await unit.rows(lock)
+    await t.rejects(units.asUser(async (other) => await other.lastRows(lock)), unavailable)
+  }))
+  t.same(await as(alice, async () => await units.asUser(async (unit) => (await unit.lastRows(lock)).length)), 1)
+})
+
+t.test('a server that stops answering in the middle of a unit is given up', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const pool = openPool({ url, size: 1 }, undefined, 300)
+  t.teardown(async () => { await pool.end() })
+  const units = createUnitsOfWork(pool, { statementTimeoutMs: 0, lockTimeoutMs: 0 })
+
+  await t.rejects(units.asSystem(async (unit) => await unit.lastRows(sql`select pg_sleep(2)`)), unavailable)
+
+  t.same(await units.asSystem(async (unit) => await unit.lastRows(sql`select 1 as x`)), [{ x: 1 }])
+})
