@@ -112,13 +112,19 @@ export class Connection {
   write (event: ServerEvent, frame: string = JSON.stringify(event)): Sent {
     guard({ userId: event.user_id }, 'socket.send')
     guard({ userId: this.userId }, 'socket.send')
-    return this.#outbox.send(frame)
+    return this.#send(frame)
   }
 
   /** Writes an event of a thread: its thread, the connection's and the active one must be the same. */
   writeThreadEvent (event: ThreadEvent, frame: string): Sent {
     guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'socket.send')
     guard({ userId: this.userId, threadId: this.threadId ?? null }, 'socket.send')
-    return this.#outbox.send(frame)
+    return this.#send(frame)
+  }
+
+  #send (frame: string): Sent {
+    const sent = this.#outbox.send(frame)
+    if (sent === 'overflow') this.#life.move('closing') // the outbox has said goodbye itself
+    return sent
   }
 }

@@ -5,14 +5,17 @@ import { closeCodes, type CloseReason } from '../protocol/close-codes.ts'
 export type Sent = 'sent' | 'dead' | 'overflow'
 
 /**
- * The way out to one socket: frames leave in the order of the calls. What the client has not read is bounded by `maxBytes`; the frame
- * that passes it closes the socket with the slow-consumer code, so that the client knows that it has to resume.
+ * The way out to one socket: frames leave in the order of the calls. What the client has not read is bounded by `maxBytes`, its largest
+ * frame not counted: one answer may be larger, which says nothing of the client. The frame that passes the bound closes the socket with
+ * the slow-consumer code, so that the client knows that it has to resume.
  */
 export class Outbox {
   readonly #socket: WebSocket
   readonly #maxBytes: number
   readonly #closeTimeoutMs: number
   #overflowed = false
+  /** Bytes of the largest frame since nothing was waiting. */
+  #largest = 0
 
   constructor (socket: WebSocket, limits: { maxBytes: number, closeTimeoutMs: number }) {
     this.#socket = socket
@@ -23,7 +26,10 @@ export class Outbox {
   send (frame: string): Sent {
     if (this.#overflowed) return 'overflow'
     if (this.#socket.readyState !== this.#socket.OPEN) return 'dead'
-    if (this.#socket.bufferedAmount + Buffer.byteLength(frame) > this.#maxBytes) {
+    const bytes = Buffer.byteLength(frame)
+    const waiting = this.#socket.bufferedAmount
+    this.#largest = Math.max(waiting === 0 ? 0 : this.#largest, bytes)
+    if (waiting + bytes - this.#largest > this.#maxBytes) {
       this.#overflowed = true
       this.close('slowConsumer')
       return 'overflow'
