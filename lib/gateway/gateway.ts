@@ -183,18 +183,22 @@ export function createGateway (options: GatewayOptions): Gateway {
     connection.spoke()
     if (!connection.active) return
     const bytes = toBuffer(data)
-    if (isBinary) return refuse(connection, new ThreadlineError('THREADLINE_BAD_JSON', 'Frames are text'), 'badFrame')
-    if (bytes.byteLength > limits.maxFrameBytes) return refuse(connection, new ThreadlineError('THREADLINE_BODY_TOO_LARGE'), 'tooLarge')
+    if (isBinary) return refuseFrame(connection, new ThreadlineError('THREADLINE_BAD_JSON', 'Frames are text'), 'badFrame')
+    if (bytes.byteLength > limits.maxFrameBytes) return refuseFrame(connection, new ThreadlineError('THREADLINE_BODY_TOO_LARGE'), 'tooLarge')
     if (inbox.push({ text: bytes.toString('utf8') })) return
-    const error = new ThreadlineError('THREADLINE_RATE_LIMITED', 'Too many messages wait to be handled')
-    logger.warn({ code: error.code }, 'a message was not taken')
-    writeAsHop(connection, createEvent('error', toPublicError(error)))
+    refuseFrame(connection, new ThreadlineError('THREADLINE_RATE_LIMITED', 'Too many messages wait to be handled'))
   }
 
-  function refuse (connection: Connection, error: ThreadlineError, reason: CloseReason): void {
-    logger.warn({ code: error.code }, 'a connection is closed')
+  /** A frame that is not even read is a request of its own as well. It is told in the trace of the handshake, having none. */
+  function refuseFrame (connection: Connection, error: ThreadlineError, reason?: CloseReason): void {
+    const { userId, connectionId, threadId, handshake } = connection
+    enterThread(createIdentity({ userId, connectionId, threadId }), () => { refuse(connection, error, reason) }, { parent: handshake })
+  }
+
+  function refuse (connection: Connection, error: ThreadlineError, reason?: CloseReason): void {
+    logger.warn({ code: error.code }, reason === undefined ? 'a message was not taken' : 'a connection is closed')
     writeAsHop(connection, createEvent('error', toPublicError(error)))
-    connection.close(reason)
+    if (reason !== undefined) connection.close(reason)
   }
 
   return {

@@ -27,7 +27,7 @@ export interface ReceiveOptions {
  */
 export async function receiveFrame (connection: Connection, text: string, options: ReceiveOptions): Promise<void> {
   const decoded = decode(text)
-  const namesThread = 'command' in decoded && namedThread(decoded.command) !== undefined
+  const namesThread = 'command' in decoded && namedThreads(decoded.command).length > 0
   const arrived = createIdentity({
     userId: connection.userId,
     connectionId: connection.connectionId,
@@ -61,9 +61,10 @@ function decode (text: string): Decoded {
   }
 }
 
-/** The thread that the command itself names, whoever it belongs to. */
-function namedThread (command: Command): string | undefined {
-  return 'thread_id' in command.payload ? command.payload.thread_id : command.thread_id
+/** The threads that the command itself names, whoever they belong to. The one that it is about comes first. */
+function namedThreads (command: Command): readonly string[] {
+  const target = 'thread_id' in command.payload ? command.payload.thread_id : undefined
+  return [target, command.thread_id].filter((named) => named !== undefined)
 }
 
 /** The identity under which the command is carried out; throws `THREADLINE_THREAD_NOT_FOUND` for a thread that is not the user's. */
@@ -71,8 +72,9 @@ async function identityOfCommand (
   command: Command, arrived: Identity, connection: Connection, { storage }: HandlerTools
 ): Promise<Identity> {
   const needs = commandNeeds[command.type]
-  const named = namedThread(command)
+  const [named, ...more] = new Set(namedThreads(command))
   if (named !== undefined) await storage.threads.require(toThreadId(named))
+  for (const other of more) await storage.threads.require(toThreadId(other))
   const { threadId, created } = threadFor(needs, named, connection.threadId)
   return createIdentity({
     userId: arrived.userId,
