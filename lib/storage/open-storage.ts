@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import type { Logger } from '../context/logger.ts'
 import { openPool, type DatabaseTarget } from './connection-pool.ts'
+import { keepUp } from './embedded-upkeep.ts'
 import { createEventStore } from './event-store.ts'
 import { createMessageStore } from './message-store.ts'
 import { migrate } from './migrate.ts'
@@ -59,6 +60,7 @@ async function migrateTarget (target: DatabaseTarget, { logger, migrations }: St
   const pool = openPool(target, logger)
   try {
     await migrate(pool, migrations)
+    if ('embedded' in target) await keepUp(pool)
   } finally {
     await pool.end()
   }

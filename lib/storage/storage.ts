@@ -27,16 +27,20 @@ export interface ThreadStore {
   /** The thread, if it is the user's own and not deleted; throws `THREADLINE_THREAD_NOT_FOUND` otherwise. */
   require (threadId: ThreadId): Promise<ThreadView>
   rename (threadId: ThreadId, title: string): Promise<ThreadView>
-  /** Hides the thread. Its rows are kept. */
+  /** Hides the thread, and ends its unfinished runs as `cancelled`. Its rows are kept. */
   remove (threadId: ThreadId): Promise<void>
-  /** Newest first. */
+  /** The one that was last written to first. */
   list (page: { limit: number, offset: number }): Promise<ThreadPage>
   /** The sequence of the last event; 0 before the first. Throws `THREADLINE_THREAD_NOT_FOUND`. */
   lastSequence (threadId: ThreadId): Promise<number>
 }
 
 export interface MessageStore {
-  /** At most `limit` messages, oldest first: the last ones of the thread, or the last ones before a message. */
+  /**
+   * At most `limit` messages, oldest first: the last ones of the thread, or the last ones before a message. They stand in the order of
+   * turns: a message that had to wait comes after the answer that it waited for. Throws `THREADLINE_THREAD_NOT_FOUND`, and
+   * `THREADLINE_NOT_FOUND` for a `before` that the thread does not have.
+   */
   history (threadId: ThreadId, page: { limit: number, before?: MessageId | undefined }): Promise<{
     messages: readonly MessageView[]
     hasMore: boolean
@@ -108,9 +112,9 @@ export interface RunStore {
   claimNext (threadId: ThreadId): Promise<RunRecord | undefined>
   /** The run, if it is the user's own; throws `THREADLINE_RUN_NOT_FOUND` otherwise. */
   require (runId: RunId): Promise<RunRecord>
-  /** Queued and running runs of the thread, oldest first. */
+  /** Queued and running runs of the thread, oldest first; none of a thread that the user does not have. */
   unfinished (threadId: ThreadId): Promise<readonly RunRecord[]>
-  /** Runs of the thread, newest first. */
+  /** Runs of the thread, newest first. Throws `THREADLINE_THREAD_NOT_FOUND`. */
   list (threadId: ThreadId, limit: number): Promise<readonly RunRecord[]>
   /**
    * Unfinished runs of all users: read once at start, outside of any identity, under a role that may do nothing else.
@@ -130,8 +134,8 @@ export interface EventStore {
    * numbers them per thread from 1 without gaps, in the order given. An `event_id` that is already stored is not stored
    * again; its first sequence is returned. An `agent_completed` ends its run (compare and set on status `running` or `queued`,
    * `run-not-active` otherwise) and, when its payload has `message_id` and `content`, stores the assistant's message. Any other
-   * event of a run that has ended, or of another attempt than the stored one, is refused as `run-not-active` (`run_queued` and
-   * events of a queued run excepted). One refused event does not hinder the others of the batch.
+   * event of a run that has ended, or of another attempt than the stored one, is refused as `run-not-active` (events
+   * of a queued run excepted, whatever their attempt). One refused event does not hinder the others of the batch.
    */
   append (batch: readonly AppendedEvent[]): Promise<readonly Appended[]>
   /** Events after a sequence, in order, at most `limit`. Throws `THREADLINE_THREAD_NOT_FOUND`. */

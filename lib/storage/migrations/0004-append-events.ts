@@ -72,8 +72,8 @@ export async function up (db: Kysely<unknown>): Promise<void> {
             if run.run_id is distinct from event.run_id then
               select * into run from threadline.runs r where r.run_id = event.run_id and r.user_id = part.user_id;
             end if;
-            if run.thread_id = part.thread_id and (run.status = 'queued'
-              or run.status = 'running' and (run.attempt = event.attempt or event.type = 'run_queued')) then
+            if run.thread_id = part.thread_id
+              and (run.status = 'queued' or run.status = 'running' and run.attempt = event.attempt) then
               accepted := array_append(accepted, event);
               sequence := last + cardinality(accepted);
               if event.type = 'agent_completed' then
