@@ -28,7 +28,7 @@ async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: StepLimits):
   const dispatcher = dispatcherOf(agent.tools, task, limits)
   try {
     switch (agent.kind) {
-      case 'model': return await untilAborted(task.signal, () => runModelAgent({ ...task, agent, dispatcher }, limits))
+      case 'model': return await runModelAgent({ ...task, agent, dispatcher }, limits)
       case 'code': return await untilAborted(task.signal, () => runCodeAgent({ ...task, agent, dispatcher }))
       case 'pipeline': return await runPipeline({ ...task, agent }, limits)
     }

@@ -61,7 +61,6 @@ async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: Mo
   const calls: ToolRequest[] = []
   let finishReason = 'interrupted'
   for await (const part of stream) {
-    signal.throwIfAborted()
     switch (part.type) {
       case 'text-delta':
         answer.text += part.text
@@ -91,8 +90,7 @@ async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: Mo
 /** How a stream ends that has not come to its end. */
 const broken = ['error', 'interrupted', 'other']
 
-async function runTools (calls: readonly ToolRequest[], { dispatcher, signal }: ModelTask): Promise<ToolContent> {
-  signal.throwIfAborted()
+async function runTools (calls: readonly ToolRequest[], { dispatcher }: ModelTask): Promise<ToolContent> {
   return await Promise.all(calls.map(async (call) => {
     const outcome = await dispatcher.dispatch(call)
     const output = outcome.success
