@@ -83,9 +83,7 @@ export class PgliteDatabase {
         if (final) this.#running = undefined
         if (error instanceof ThreadlineError) throw error
         this.#logger?.warn({ err: error, attempt }, 'The embedded database did not start')
-        if (final) {
-          throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The embedded database did not start', { cause: error })
-        }
+        if (final) throw notStarted(error)
       }
     }
   }
@@ -100,10 +98,13 @@ export class PgliteDatabase {
       process.once('exit', (code, signal) => { reject(new Error(`Its process ended with ${signal ?? code}`)) })
       process.on('message', (report: PgliteReport) => {
         if (report === 'ready') resolve()
-        else if ('locked' in report) {
+        else if ('answer' in report) this.#streams.get(report.connection)?.push(report.answer)
+        else {
           process.kill('SIGKILL')
-          reject(new ThreadlineError('THREADLINE_DATA_FOLDER_LOCKED', report.locked))
-        } else this.#streams.get(report.connection)?.push(report.answer)
+          reject('locked' in report
+            ? new ThreadlineError('THREADLINE_DATA_FOLDER_LOCKED', report.locked)
+            : notStarted(new Error(report.failed)))
+        }
       })
     })
     process.once('exit', (code, signal) => { this.#ended(`${signal ?? code}`) })
@@ -120,6 +121,10 @@ export class PgliteDatabase {
     }
     for (const stream of this.#streams.values()) stream.destroy(new Error('The embedded database has ended'))
   }
+}
+
+function notStarted (cause: unknown): ThreadlineError {
+  return new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The embedded database did not start', { cause })
 }
 
 // That a message did not arrive is told by `exit`.

@@ -22,6 +22,7 @@ export type PgliteReport =
   | 'ready'
   | { readonly connection: number, readonly answer: Uint8Array }
   | { readonly locked: string }
+  | { readonly failed: string }
 
 // Simple query, protocol version 3.0: 'Q', the length, the text, a zero.
 const rollback = Buffer.from('Q\0\0\0\x0drollback\0', 'latin1')
@@ -32,9 +33,9 @@ process.on('disconnect', end)
 
 const [dataFolder] = process.argv.slice(2)
 // Named here because the lock is lost with the last reference to it.
-const lock = dataFolder === undefined ? undefined : await takeLock(dataFolder)
+let lock: DataFolderLock | undefined
 process.on('exit', () => { lock?.release() })
-const database = await open()
+const database = await start()
 let turn: Promise<void> = Promise.resolve()
 let connection = 0
 
@@ -59,18 +60,18 @@ async function close (): Promise<void> {
   end()
 }
 
-async function takeLock (folder: string): Promise<DataFolderLock> {
+async function start (): Promise<PGlite> {
   try {
-    return lockDataFolder(folder)
+    return dataFolder === undefined ? await createDatabase() : await openFolder(dataFolder)
   } catch (error) {
-    if (!isThreadlineError(error, 'THREADLINE_DATA_FOLDER_LOCKED')) throw error
-    report({ locked: error.message })
+    const locked = isThreadlineError(error, 'THREADLINE_DATA_FOLDER_LOCKED')
+    report(locked ? { locked: error.message } : { failed: error instanceof Error ? error.message : String(error) })
     return await new Promise(() => undefined) // the owner ends this process
   }
 }
 
-async function open (): Promise<PGlite> {
-  if (dataFolder === undefined) return await createDatabase()
+async function openFolder (dataFolder: string): Promise<PGlite> {
+  lock = lockDataFolder(dataFolder)
   const folder = join(dataFolder, 'postgres')
   if (!existsSync(folder)) await initialise(folder)
   return await PGlite.create(folder)

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { sql } from 'kysely'
 import t from 'tap'
 import { newThreadId } from '../../lib/protocol/ids.ts'
@@ -47,6 +49,17 @@ t.test('when the process of a database in a folder ends, the next question start
   const { threads } = await as(alice, async () => await storage.threads.list({ limit: 10, offset: 0 }))
   t.same(threads.map((thread) => thread.thread_id), [committed])
   t.match(told, [{ reason: 'SIGKILL' }])
+})
+
+t.test('a folder that is no database is refused with a reason, and left as it is', async (t) => {
+  const folder = t.testdir({ postgres: { PG_VERSION: 'none' } })
+  const database = new PgliteDatabase(folder, undefined)
+
+  await t.rejects(database.start(), { ...unavailable, cause: Error })
+
+  t.equal(await readFile(join(folder, 'postgres', 'PG_VERSION'), 'utf8'), 'none')
+  t.equal(database.processId, undefined)
+  await database.close()
 })
 
 t.test('a connection that is given up in a transaction leaves nothing of it to the next', async (t) => {
