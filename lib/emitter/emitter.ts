@@ -39,7 +39,7 @@ export interface EmitterOptions {
 
 const retryDelaysMs = [10, 40, 160, 640]
 /** The end of a run is waited for by everybody; it is tried for longer. */
-const completionRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000]
+const completionRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000, 30_000, 60_000]
 
 /** Makes the emitter of the run that is active now. Throws `THREADLINE_NO_CONTEXT` outside of a run. */
 export function createEmitter (options: EmitterOptions): Emitter {

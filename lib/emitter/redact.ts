@@ -12,21 +12,25 @@ export const redacted = '[redacted]'
 /** The longest text that is shown of one value, in characters. */
 export const maxShownCharacters = 500
 const maxShownItems = 50
+/** Values that are shown in all, so that nested lists cannot multiply. */
+const maxShownValues = 1_000
 
 /** A copy of a tool's parameters or result that may be shown: what its name tells to be a secret is replaced, long texts and lists are cut. */
 export function redact (value: unknown): unknown {
-  return show(toJson(value))
+  return show(toJson(value), { left: maxShownValues })
 }
 
-function show (value: unknown): unknown {
+function show (value: unknown, room: { left: number }): unknown {
+  room.left -= 1
+  if (room.left < 0) return '…'
   if (typeof value === 'string') return cut(value)
   if (Array.isArray(value)) {
-    const shown = value.slice(0, maxShownItems).map(show)
+    const shown = value.slice(0, maxShownItems).map((item) => show(item, room))
     return value.length > maxShownItems ? [...shown, `… ${value.length - maxShownItems} more`] : shown
   }
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).slice(0, maxShownItems)
-  return Object.fromEntries(entries.map(([name, item]) => [cut(name), isSecretName(name) ? redacted : show(item)]))
+  return Object.fromEntries(entries.map(([name, item]) => [cut(name), isSecretName(name) ? redacted : show(item, room)]))
 }
 
 function isSecretName (name: string): boolean {

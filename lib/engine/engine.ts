@@ -8,7 +8,7 @@ import type { RunId } from '../protocol/ids.ts'
 import type { RunRecord, RunStore } from '../storage/storage.ts'
 import { executeRun, type ExecutionOptions } from './execute-run.ts'
 import { endingOfError, RunStopped, type StopReason } from './run-outcome.ts'
-import { ThreadSessions, type ThreadSession } from './thread-sessions.ts'
+import { controllerOf, ThreadSessions, type ThreadSession } from './thread-sessions.ts'
 
 /**
  * Executes the runs of this process: in each thread one at a time, in the order in which they were accepted, at most as many
@@ -72,8 +72,7 @@ export function createEngine (options: EngineOptions): Engine {
   }
 
   async function execute (run: RunRecord, session: ThreadSession): Promise<void> {
-    const controller = new AbortController()
-    session.active.set(run.runId, controller)
+    const controller = controllerOf(session, run.runId)
     try {
       await enterRun(run, () => executeRun(run, controller, options))
     } catch (err) {
@@ -99,9 +98,10 @@ export function createEngine (options: EngineOptions): Engine {
 
   async function stopOne (run: RunRecord, reason: StopReason): Promise<boolean> {
     if (run.status === 'queued' && await endUnstarted(run, reason)) return true
-    const controller = sessions.find()?.active.get(run.runId)
-    controller?.abort(new RunStopped(reason))
-    return controller !== undefined
+    const session = sessions.find()
+    if (session?.loop === undefined) return false
+    controllerOf(session, run.runId).abort(new RunStopped(reason))
+    return true
   }
 
   return {

@@ -56,6 +56,16 @@ export class ThreadSessions {
   }
 }
 
+/**
+ * The controller of a run of the session, made by whoever asks first: the loop that executes the run, or one who stops it after the
+ * database has given it to the loop and before the loop knows.
+ */
+export function controllerOf (session: ThreadSession, runId: RunId): AbortController {
+  const controller = session.active.get(runId) ?? new AbortController()
+  session.active.set(runId, controller)
+  return controller
+}
+
 function keyOf (userId: UserId, threadId: ThreadId): string {
   return JSON.stringify([userId, threadId])
 }
