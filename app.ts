@@ -13,6 +13,7 @@ import gateway from './plugins/gateway.ts'
 import greeting from './plugins/greeting.ts'
 import models from './plugins/models.ts'
 import requestId from './plugins/request-id.ts'
+import shutdown from './plugins/shutdown.ts'
 import storage from './plugins/storage.ts'
 import telemetry from './plugins/telemetry.ts'
 import agentRoutes from './routes/agents.ts'
@@ -31,8 +32,8 @@ export interface AppOptions {
   readonly models?: Readonly<Record<string, LanguageModel>>
 }
 
-/** For fastify-cli, which hands them to the Fastify constructor. */
-export const options = { logger: loggerOptions, frameworkErrors: answerUnroutable }
+/** For fastify-cli, which hands them to the Fastify constructor. A request has 30 s to arrive, and a keep-alive connection may be idle. */
+export const options = { logger: loggerOptions, frameworkErrors: answerUnroutable, requestTimeout: 30_000 }
 
 /**
  * Threadline, as the plugin that `fastify start` loads. The order is the architecture, from the bottom up; shutdown runs through it
@@ -41,6 +42,7 @@ export const options = { logger: loggerOptions, frameworkErrors: answerUnroutabl
 export default fp(async function threadline (app: FastifyInstance, options: AppOptions) {
   await app.register(config, options.env === undefined ? {} : { env: options.env })
   await app.register(telemetry)
+  await app.register(shutdown)
   await app.register(requestId)
   await app.register(errors)
 

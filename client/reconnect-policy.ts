@@ -26,9 +26,9 @@ export function reconnectDelayMs (attempt: number, policy: ReconnectPolicy, rand
   return Math.floor(random() * Math.min(policy.maxMs, policy.baseMs * 2 ** attempt))
 }
 
-/** Whether to connect again after this close code: not in 4400–4499, where the same attempt would only fail again. */
+/** Whether to connect again after this close code: not in 4400–4499 and not for a frame that is too long (1009), where the same attempt would only fail again. */
 export function mayReconnect (code: number): boolean {
-  return code < 4400 || code > 4499
+  return code !== 1009 && (code < 4400 || code > 4499)
 }
 
 const meanings: ReadonlyMap<number, string> = new Map([

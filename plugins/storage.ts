@@ -10,13 +10,13 @@ declare module 'fastify' {
 
 /**
  * Opens the storage: the server named by `databaseUrl`, else the embedded database in `dataFolder`, in memory when that is
- * `memory` or absent. Closed after everything that uses it, because `onClose` runs in reverse order of registration.
+ * absent. Closed after everything that uses it, because `onClose` runs in reverse order of registration.
  */
 export default fp(async function storage (app) {
   const { databaseUrl, dataFolder } = app.config
   const opened = await createStorage({
     databaseUrl,
-    dataFolder: dataFolder === 'memory' ? undefined : dataFolder,
+    dataFolder,
     logger: app.log
   })
 

@@ -8,10 +8,27 @@ const Health = Type.Object({ status: Type.Literal('ok') })
 export default async function health (app: FastifyInstance): Promise<void> {
   const typed = app.withTypeProvider<TypeBoxTypeProvider>()
   const schema = { response: { 200: Health, '5xx': ErrorBody } }
+  const ready = shareFor(readyMs, () => app.storage.ping())
 
   typed.get('/health/live', { config: { public: true }, logLevel: 'warn', schema }, async () => ({ status: 'ok' as const }))
   typed.get('/health/ready', { config: { public: true }, logLevel: 'warn', schema }, async () => {
-    await app.storage.ping()
+    await ready()
     return { status: 'ok' as const }
   })
+}
+
+/** How long an answer about the storage holds: probes must not become its load. */
+const readyMs = 1_000
+
+/** `ask`, asked at most once in `periodMs`; whoever comes meanwhile shares the answer. It serves nobody in particular. */
+function shareFor (periodMs: number, ask: () => Promise<void>): () => Promise<void> {
+  let askedAt = -Infinity
+  let answer = Promise.resolve()
+  return () => {
+    if (performance.now() - askedAt > periodMs) {
+      askedAt = performance.now()
+      answer = ask()
+    }
+    return answer
+  }
 }

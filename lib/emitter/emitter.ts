@@ -38,8 +38,9 @@ export interface EmitterOptions {
 }
 
 const retryDelaysMs = [10, 40, 160, 640]
-/** The end of a run is waited for by everybody; it is tried for longer. */
-const completionRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000, 30_000, 60_000]
+/** Beginnings and ends are waited for by everybody; they are tried for longer. */
+const patientTypes: readonly RunEventType[] = ['agent_started', 'tool_completed', 'agent_completed']
+const patientRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000, 30_000, 60_000]
 
 /** Makes the emitter of the run that is active now. Throws `THREADLINE_NO_CONTEXT` outside of a run. */
 export function createEmitter (options: EmitterOptions): Emitter {
@@ -62,7 +63,11 @@ export function createEmitter (options: EmitterOptions): Emitter {
       throw new ThreadlineError('THREADLINE_INVALID_EVENT', `${type} breaks the run's story: ${violation.rule}`)
     }
     const before = told
-    const sent = before.catch(() => undefined).then(() => type === 'agent_delta' ? store(type, payload) : storeAsHop(type, payload))
+    const sent = before.catch(() => undefined).then(() => {
+      if (type !== 'agent_delta') return storeAsHop(type, payload)
+      if (failed !== undefined) throw failed.error // its text has a gap already, and would keep the end waiting
+      return store(type, payload)
+    })
     told = sent
     try {
       return await sent
@@ -106,6 +111,7 @@ export function createEmitter (options: EmitterOptions): Emitter {
     },
     delta (text, step) {
       checkOwner()
+      if (failed !== undefined) return
       if (step !== deltaStep) deltas.flush()
       deltaStep = step
       deltas.add(text)
@@ -122,7 +128,7 @@ export function createEmitter (options: EmitterOptions): Emitter {
 }
 
 async function appendWithRetry (log: Pick<EventLog, 'append'>, event: NewThreadEvent, attempt: number): Promise<ThreadEvent> {
-  for (const delayMs of event.type === 'agent_completed' ? completionRetryDelaysMs : retryDelaysMs) {
+  for (const delayMs of patientTypes.includes(event.type) ? patientRetryDelaysMs : retryDelaysMs) {
     try {
       return await log.append(event, attempt)
     } catch (error) {

@@ -8,10 +8,15 @@ const unreadable = '[unreadable]'
  * What an object's own `toJSON` says is respected.
  */
 export function toJson (value: unknown): unknown {
-  return convert(value, [])
+  return convert(value, { parents: [], room: { left: maxObjects } })
 }
 
-function convert (value: unknown, parents: readonly object[]): unknown {
+/** Objects that are told in all: shared ones, which are told wherever they stand, could else multiply without bound. */
+const maxObjects = 20_000
+
+interface Place { readonly parents: readonly object[], readonly room: { left: number } }
+
+function convert (value: unknown, place: Place): unknown {
   switch (typeof value) {
     case 'string': return value.toWellFormed()
     case 'boolean': return value
@@ -20,14 +25,16 @@ function convert (value: unknown, parents: readonly object[]): unknown {
     case 'undefined': return null
     case 'symbol': return value.toString().toWellFormed()
     case 'function': return '[function]'
-    case 'object': return value === null ? null : convertObject(value, parents)
+    case 'object': return value === null ? null : convertObject(value, place)
   }
 }
 
-function convertObject (value: object, parents: readonly object[]): unknown {
+function convertObject (value: object, { parents, room }: Place): unknown {
   if (parents.includes(value)) return '[circular]'
   if (parents.length >= 32) return '[too deep]'
-  const inside = [...parents, value]
+  room.left -= 1
+  if (room.left < 0) return '[too large]'
+  const inside = { parents: [...parents, value], room }
   try {
     if (value instanceof Date) return convert(Number.isNaN(value.getTime()) ? null : value.toISOString(), inside)
     if (value instanceof Error) return convertEntries([['name', value.name], ['message', value.message]], inside)
@@ -41,9 +48,9 @@ function convertObject (value: object, parents: readonly object[]): unknown {
   }
 }
 
-function convertEntries (entries: readonly (readonly [string, unknown])[], parents: readonly object[]): Record<string, unknown> {
+function convertEntries (entries: readonly (readonly [string, unknown])[], place: Place): Record<string, unknown> {
   const said = entries.filter(([, item]) => item !== undefined)
-  return Object.fromEntries(said.map(([key, item]) => [key.toWellFormed(), convert(item, parents)]))
+  return Object.fromEntries(said.map(([key, item]) => [key.toWellFormed(), convert(item, place)]))
 }
 
 function readSafely (value: object, key: string): unknown {

@@ -18,10 +18,12 @@ export interface Engine {
   /** Says that a run was queued in the active thread. It is started as soon as the thread and a slot are free. */
   launch (): void
   /**
-   * Stops one run of the active thread, or all of them but `except`; resolves with those that were stopped. Their terminal
-   * events follow. Throws `THREADLINE_RUN_NOT_FOUND` for a run that is not the thread's.
+   * Stops one run of the active thread, all of them, or those that stand before `before`; resolves with those that were stopped. Their
+   * terminal events follow. Throws `THREADLINE_RUN_NOT_FOUND` for a run that is not the thread's.
    */
-  stop (request: { runId?: RunId | undefined, except?: RunId, reason: StopReason }): Promise<readonly RunId[]>
+  stop (request: { runId?: RunId | undefined, before?: RunId, reason: StopReason }): Promise<readonly RunId[]>
+  /** Resolves when nothing runs in the active thread any more, or the time is over. */
+  idle (timeoutMs: number): Promise<void>
   /** After a start: ends what was running when the process died, and starts what waited. */
   recover (): Promise<void>
   /** Live state, which is all zero when nothing runs. */
@@ -50,8 +52,9 @@ export function createEngine (options: EngineOptions): Engine {
   }
 
   async function loop (session: ThreadSession): Promise<void> {
-    while (session.requested && !closing.signal.aborted) {
+    while ((session.requested || session.doubtful) && !closing.signal.aborted) {
       session.requested = false
+      if (session.doubtful) await endAbandoned(session)
       for (let run = await claim(session); run !== undefined; run = await claim(session)) await execute(run, session)
     }
     session.loop = undefined
@@ -65,21 +68,44 @@ export function createEngine (options: EngineOptions): Engine {
     } catch (err) {
       if (isThreadlineError(err, 'THREADLINE_THREAD_NOT_FOUND')) return undefined
       logger.error({ err }, 'the next run could not be taken from the queue')
-      session.requested = true
-      await delay(claimRetryMs, undefined, { signal: closing.signal }).catch(() => undefined) // closing ends the wait
+      session.doubtful = true
+      await pause()
       return undefined
     }
   }
 
   async function execute (run: RunRecord, session: ThreadSession): Promise<void> {
     const controller = controllerOf(session, run.runId)
+    if (closing.signal.aborted) controller.abort(new RunStopped('server_stopped'))
     try {
       await enterRun(run, () => executeRun(run, controller, options))
     } catch (err) {
       logger.error({ err, run_id: run.runId }, 'the end of a run could not be told')
+      session.doubtful = true
     } finally {
       session.active.delete(run.runId)
     }
+  }
+
+  /**
+   * Ends what the database says is running in the thread although nobody executes it: a run whose claim was committed and never answered,
+   * or whose end could not be stored. Without that the thread would wait for it for ever.
+   */
+  async function endAbandoned (session: ThreadSession): Promise<void> {
+    try {
+      const unfinished = await runs.unfinished(session.threadId)
+      for (const run of unfinished) if (run.status === 'running') await endUnstarted(run, 'storage_failed')
+      session.doubtful = false
+      session.requested = true
+    } catch (err) {
+      logger.error({ err }, 'an abandoned run could not be ended yet')
+      await pause()
+    }
+  }
+
+  /** Closing ends it. */
+  async function pause (): Promise<void> {
+    await delay(claimRetryMs, undefined, { signal: closing.signal }).catch(() => undefined)
   }
 
   /** Ends a run that nobody executes. False when it has been claimed or has ended meanwhile. */
@@ -107,13 +133,20 @@ export function createEngine (options: EngineOptions): Engine {
   return {
     launch,
 
-    async stop ({ runId, except, reason }) {
+    async stop ({ runId, before, reason }) {
       const unfinished = await runs.unfinished(currentThread().threadId)
       if (runId !== undefined) await requireInThread(runs, runId)
-      const wanted = unfinished.filter((run) => (runId === undefined || run.runId === runId) && run.runId !== except)
+      const end = unfinished.findIndex((run) => run.runId === before)
+      const standing = end === -1 ? unfinished : unfinished.slice(0, end)
+      const wanted = standing.filter((run) => runId === undefined || run.runId === runId)
       const stopped: RunId[] = []
       for (const run of wanted) if (await stopOne(run, reason)) stopped.push(run.runId)
       return stopped
+    },
+
+    async idle (timeoutMs) {
+      const loop = sessions.find()?.loop
+      if (loop !== undefined) await Promise.race([loop, delay(timeoutMs, undefined, { ref: false })])
     },
 
     async recover () {

@@ -71,10 +71,13 @@ async function work (
   run: RunRecord, instance: AgentInstance, controller: AbortController, emitter: Emitter, answer: AgentAnswer, options: ExecutionOptions
 ): Promise<Ending> {
   const { signal } = controller
-  limitTime(controller, instance.agent.limits.runTimeoutMs ?? options.runTimeoutMs)
+  const timeoutMs = instance.agent.limits.runTimeoutMs ?? options.runTimeoutMs
+  const stopWaiting = limitTime(controller, timeoutMs)
   try {
     await emitter.emit('agent_started', { agent: run.agent, message_id: run.messageId, input: run.input })
     onLeave(await waitForSlot(signal, emitter, options))
+    stopWaiting()
+    limitTime(controller, timeoutMs)
     await emitter.emit('agent_thinking', { message: 'Reading the message', step: 0 })
     await runAgent({ instance, emitter, answer, signal, content: run.input, history: await historyOf(run, options), context: run.context }, options)
     signal.throwIfAborted()
@@ -88,10 +91,12 @@ async function work (
   }
 }
 
-/** Aborts the run at its time limit. The timer is the run's own, and ends with its scope. */
-function limitTime (controller: AbortController, timeoutMs: number): void {
+/** Aborts the run at its time limit, once for the wait and once for the work. The timer is the run's own, and ends with its scope. */
+function limitTime (controller: AbortController, timeoutMs: number): () => void {
   const timer = setTimeout(() => { controller.abort(new RunStopped('timed_out')) }, timeoutMs)
-  onLeave(() => { clearTimeout(timer) })
+  const stop = (): void => { clearTimeout(timer) }
+  onLeave(stop)
+  return stop
 }
 
 async function waitForSlot (signal: AbortSignal, emitter: Emitter, { slots, waitNoticeMs, logger }: ExecutionOptions): Promise<() => void> {
@@ -99,20 +104,18 @@ async function waitForSlot (signal: AbortSignal, emitter: Emitter, { slots, wait
     emitter.emit('agent_thinking', { message: 'Waiting for a free place', step: 0 })
       .catch((err: unknown) => { logger.warn({ err }, 'a waiting run could not say so') })
   })
-  const notice = setInterval(tell, waitNoticeMs)
+  const notice = setTimeout(tell, waitNoticeMs)
   try {
     return await slots.acquire(signal)
   } finally {
-    clearInterval(notice)
+    clearTimeout(notice)
   }
 }
 
 /** The thread before this message. What was said after it waits for its own run. */
 async function historyOf (run: RunRecord, { messages }: ExecutionOptions): Promise<readonly ConversationMessage[]> {
-  const page = await messages.history(run.threadId, { limit: historyLimit })
-  return page.messages
-    .filter(({ role, message_id: id }) => role === 'assistant' || id < run.messageId)
-    .map(({ role, content }) => ({ role, content }))
+  const page = await messages.history(run.threadId, { limit: historyLimit, before: run.messageId })
+  return page.messages.map(({ role, content }) => ({ role, content }))
 }
 
 /** What was answered so far is kept, also when the run was stopped or failed. */

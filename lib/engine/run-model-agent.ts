@@ -8,10 +8,12 @@ import { withChatSpan } from './chat-span.ts'
 
 type ModelTask = StepTask<ReadyModelAgent>
 
+type ProviderCall = ToolRequest & { readonly providerCallId: string }
+
 /** What one call of the model said that the next one has to know. */
 interface Step {
   readonly messages: readonly ModelMessage[]
-  readonly calls: readonly ToolRequest[]
+  readonly calls: readonly ProviderCall[]
   readonly finishReason: string
 }
 
@@ -58,7 +60,7 @@ async function callModel (task: ModelTask, messages: readonly ModelMessage[], st
 
 async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: ModelTask, step: number): Promise<Omit<Step, 'messages'>> {
   const { dispatcher, emitter, answer, signal } = task
-  const calls: ToolRequest[] = []
+  const calls: ProviderCall[] = []
   let finishReason = 'interrupted'
   for await (const part of stream) {
     switch (part.type) {
@@ -67,7 +69,8 @@ async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: Mo
         emitter.delta(part.text, step)
         break
       case 'tool-call': {
-        const call = { toolCallId: part.toolCallId, name: part.toolName, input: part.input }
+        // The provider's id only ties call and result together for the model: some providers give one twice.
+        const call = { toolCallId: task.nextCallId(), providerCallId: part.toolCallId, name: part.toolName, input: part.input }
         // A tool that the agent does not have: the SDK has told the model so, and the dispatcher tells the client.
         if (part.invalid === true) await dispatcher.dispatch(call)
         else calls.push(call)
@@ -90,13 +93,13 @@ async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: Mo
 /** How a stream ends that has not come to its end. */
 const broken = ['error', 'interrupted', 'other']
 
-async function runTools (calls: readonly ToolRequest[], { dispatcher }: ModelTask): Promise<ToolContent> {
+async function runTools (calls: readonly ProviderCall[], { dispatcher }: ModelTask): Promise<ToolContent> {
   return await Promise.all(calls.map(async (call) => {
     const outcome = await dispatcher.dispatch(call)
     const output = outcome.success
       ? { type: 'text', value: JSON.stringify(outcome.result) } as const
       : { type: 'error-text', value: `${outcome.error.code}: ${outcome.error.message}` } as const
-    return { type: 'tool-result', toolCallId: call.toolCallId, toolName: call.name, output } as const
+    return { type: 'tool-result', toolCallId: call.providerCallId, toolName: call.name, output } as const
   }))
 }
 

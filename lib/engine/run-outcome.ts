@@ -3,9 +3,9 @@ import type { PayloadOf, RunOutcome } from '../protocol/events.ts'
 
 /**
  * Why a run stopped, in words that clients may read and act on. `cancelled`: the user stopped it. `interrupted`: a newer message
- * took its place. `server_stopped`, `server_restarted`: it can be asked for again.
+ * took its place. `server_stopped`, `server_restarted`, `storage_failed`: it can be asked for again.
  */
-export type StopReason = 'cancelled' | 'interrupted' | 'timed_out' | 'server_stopped' | 'server_restarted'
+export type StopReason = 'cancelled' | 'interrupted' | 'timed_out' | 'server_stopped' | 'server_restarted' | 'storage_failed'
 
 /** The reason with which a run's signal is aborted. */
 export class RunStopped extends ThreadlineError {
@@ -22,7 +22,8 @@ const codes = {
   interrupted: 'THREADLINE_CANCELLED',
   timed_out: 'THREADLINE_TIMED_OUT',
   server_stopped: 'THREADLINE_SHUTTING_DOWN',
-  server_restarted: 'THREADLINE_SHUTTING_DOWN'
+  server_restarted: 'THREADLINE_SHUTTING_DOWN',
+  storage_failed: 'THREADLINE_STORAGE_UNAVAILABLE'
 } as const
 
 const outcomes: Record<StopReason, RunOutcome> = {
@@ -30,7 +31,8 @@ const outcomes: Record<StopReason, RunOutcome> = {
   interrupted: 'cancelled',
   timed_out: 'timed_out',
   server_stopped: 'failed',
-  server_restarted: 'failed'
+  server_restarted: 'failed',
+  storage_failed: 'failed'
 }
 
 type Ending = Pick<PayloadOf<'agent_completed'>, 'status' | 'reason' | 'error'>

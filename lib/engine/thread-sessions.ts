@@ -9,6 +9,8 @@ export interface ThreadSession {
   readonly active: Map<RunId, AbortController>
   /** Set when a run was queued after the loop had last looked. */
   requested: boolean
+  /** Set when the database may hold a running run that nobody executes any more. */
+  doubtful: boolean
   loop: Promise<void> | undefined
 }
 
@@ -27,7 +29,7 @@ export class ThreadSessions {
     const key = keyOf(userId, threadId)
     const found = this.#sessions.get(key)
     if (found !== undefined) return found
-    const session: ThreadSession = { userId, threadId, active: new Map(), requested: false, loop: undefined }
+    const session: ThreadSession = { userId, threadId, active: new Map(), requested: false, doubtful: false, loop: undefined }
     this.#sessions.set(key, session)
     return session
   }

@@ -1,4 +1,5 @@
 import type { SpanContext } from '@opentelemetry/api'
+import { bindThread } from '../context/bind.ts'
 import { guard } from '../context/guard.ts'
 import type { CloseReason } from '../protocol/close-codes.ts'
 import type { ServerEvent, ThreadEvent } from '../protocol/events.ts'
@@ -17,8 +18,11 @@ export interface ConnectionOptions {
   readonly maxHeld: number
 }
 
+/** An event that waits, and how to send it in its own context. */
+export interface HeldEvent { readonly sequence: number, readonly send: () => void }
+
 /** Events of a thread that the connection is about to be in. */
-interface Entering { readonly threadId: ThreadId, readonly held: ThreadEvent[] }
+interface Entering { readonly threadId: ThreadId, readonly held: HeldEvent[] }
 
 /**
  * One socket of one user, in at most one thread. Everything that is written to it passes `write`, which compares the connection's
@@ -91,17 +95,20 @@ export class Connection {
   }
 
   /** Ends the holding back, and gives what was held. */
-  release (): readonly ThreadEvent[] {
+  release (): readonly HeldEvent[] {
     const held = this.#entering?.held ?? []
     this.#entering = undefined
     return held
   }
 
-  /** True when the event was held back, false when it is to be written now. */
-  holdBack (event: ThreadEvent): boolean {
+  /**
+   * True when the event was held back, false when it is to be sent now. It is sent in the context that is active now, which is its own:
+   * whoever releases it is somebody else.
+   */
+  holdBack (event: ThreadEvent, send: () => void): boolean {
     if (this.#entering?.threadId !== event.thread_id) return false
     if (this.#entering.held.length >= this.#maxHeld) this.close('slowConsumer')
-    else this.#entering.held.push(event)
+    else this.#entering.held.push({ sequence: event.sequence, send: bindThread(send) })
     return true
   }
 

@@ -29,13 +29,18 @@ export function createHandlerConnection (options: HandlerConnectionOptions): Han
   const others = (connections: Iterable<Connection>): Connection[] => [...connections].filter((other) => other !== connection)
 
   return {
-    reply: (type, payload) => { writeAsHop(connection, createEvent(type, payload, { replyTo })) },
+    reply: (type, payload) => {
+      // The thread that a refused message would have made does not exist.
+      const unmade = type === 'error' && currentIdentity().data['new_thread'] === true
+      writeAsHop(connection, createEvent(type, payload, { replyTo, ...(unmade ? { threadId: null } : {}) }))
+    },
     tellOthers: (type, payload) => {
       writeToAll(others(registry.getUserConnections()), createEvent(type, payload, { threadId: null }))
     },
     tellThread: (type, payload) => {
       writeToAll(others(registry.getUserConnectionsByThread(currentThread().threadId)), createEvent(type, payload))
     },
+    get hasThread () { return connection.threadId !== undefined },
     enter: (prepare) => membership.enter(connection, prepare),
     adopt: ({ threadId, runId }, fn) => {
       const { userId, requestId, connectionId } = currentIdentity()

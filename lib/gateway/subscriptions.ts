@@ -45,12 +45,15 @@ export class Subscriptions {
   deliver (event: ThreadEvent): Delivery {
     const frame = JSON.stringify(event)
     const wanting = [...this.#registry.getUserConnections()].filter((connection) => connection.wants(event.thread_id))
-    const reached = wanting.filter((connection) => connection.holdBack(event) || this.send(connection, event, frame))
+    const reached = wanting.filter((connection) => {
+      const send = (): boolean => this.send(connection, event, frame)
+      return connection.holdBack(event, send) || send()
+    })
     return reached.length > 0 ? 'delivered' : 'queued'
   }
 
   /** True when the event has left for the socket. A dead one is cut off, which ends its connection; one that is being closed has its time. */
-  send (connection: Connection, event: ThreadEvent, frame = JSON.stringify(event)): boolean {
+  send (connection: Connection, event: ThreadEvent, frame: string): boolean {
     try {
       const sent = event.type === 'agent_delta'
         ? connection.writeThreadEvent(event, frame)

@@ -1,4 +1,5 @@
 import { currentThread } from '../context/current-thread.ts'
+import { ThreadlineError } from '../errors.ts'
 import type { ServerEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
@@ -28,10 +29,11 @@ export class ThreadMembership {
     connection.hold(threadId)
     try {
       const { sequence, tell } = await prepare()
+      if (!connection.wants(threadId)) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND') // vacated meanwhile
       if (!this.#move(connection, left, threadId)) return
       tell()
-      for (const event of connection.release()) {
-        if (event.sequence > sequence) this.#subscriptions.send(connection, event)
+      for (const held of connection.release()) {
+        if (held.sequence > sequence) held.send()
       }
     } finally {
       connection.release()
@@ -41,10 +43,14 @@ export class ThreadMembership {
     this.#tellPresence(threadId)
   }
 
-  /** Takes every connection of the user out of the active thread. */
+  /** Takes every connection of the user out of the active thread, also those that are about to enter it. */
   vacate (): void {
     const { threadId } = currentThread()
-    for (const connection of this.#registry.getUserConnectionsByThread(threadId)) this.#move(connection, threadId, undefined)
+    for (const connection of this.#registry.getUserConnections()) {
+      if (!connection.wants(threadId)) continue
+      connection.release()
+      if (connection.threadId === threadId) this.#move(connection, threadId, undefined)
+    }
   }
 
   /** Forgets the connection. Doing it again does nothing. */

@@ -28,11 +28,12 @@ export async function acceptMessage (
   const acceptance = await store(message, newThread, tools)
   if (!acceptance.duplicate) {
     if (newThread) await enterNewThread(acceptance, connection)
+    else if (!connection.hasThread) await enterKnownThread(connection, tools)
     return await answer(acceptance)
   }
   const stored = { threadId: toThreadId(acceptance.thread.thread_id), runId: acceptance.runId }
   await connection.adopt(stored, async () => {
-    if (newThread) await enterKnownThread(connection, tools)
+    if (!connection.hasThread) await enterKnownThread(connection, tools)
     await answer(acceptance)
   })
 }

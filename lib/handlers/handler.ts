@@ -24,6 +24,8 @@ export interface HandlerConnection {
    * the spans of the message as well.
    */
   adopt<T>(stored: { readonly threadId: ThreadId, readonly runId: RunId }, fn: () => T): T
+  /** Whether the connection is in a thread, be it the active one or another. */
+  readonly hasThread: boolean
   /** Takes all connections of the user out of the active thread, because it is no more. */
   vacate (): void
   /** Takes a fresh token of the same user, so that the connection outlives the old one. */

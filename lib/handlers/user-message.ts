@@ -15,6 +15,6 @@ export const userMessage: Handler<'user_message'> = async (command, connection, 
     if (duplicate) return
     if (position > 0 && strategy === 'enqueue') connection.reply('run_queued', { run_id: runId, position })
     tools.engine.launch()
-    if (strategy === 'interrupt') await tools.engine.stop({ except: currentRun().runId, reason: 'interrupted' })
+    if (strategy === 'interrupt') await tools.engine.stop({ before: currentRun().runId, reason: 'interrupted' })
   })
 }

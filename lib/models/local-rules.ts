@@ -71,11 +71,14 @@ function userTexts (prompt: LanguageModelV4Prompt): string[] {
   })
 }
 
+/** A longer message is only repeated: reading it takes time that grows with its square. */
+const maxReadCharacters = 4_000
+
 type Command = (prompt: LanguageModelV4Prompt) => Decision
 
 /** The commands of a message, or undefined where it is not made of commands alone. */
 function readCommands (text: string, tools: readonly Tool[]): readonly Command[] | undefined {
-  if (!text.trimStart().startsWith('/')) return undefined
+  if (text.length > maxReadCharacters || !text.trimStart().startsWith('/')) return undefined
   const commands = splitCommands(text).map((source) => readCommand(source, tools))
   return commands.every((command) => command !== undefined) ? commands : undefined
 }
@@ -122,7 +125,7 @@ function writtenInput (schema: InputSchema | undefined, source: string): string 
 }
 
 function naturalCall (turn: Turn, tools: readonly Tool[]): Call | undefined {
-  if (turn.calls > 0) return undefined
+  if (turn.calls > 0 || turn.text.length > maxReadCharacters) return undefined
   for (const match of turn.text.matchAll(/[\p{L}\p{N}]+/gu)) {
     const tool = tools.find((candidate) => wordsOf(candidate.name).has(match[0].toLowerCase()))
     if (tool === undefined) continue

@@ -18,7 +18,10 @@ export const closeCodes = {
 
 export type CloseReason = keyof typeof closeCodes
 
+/** RFC 6455: `ws` closes with it by itself, without having read the frame. The same frame would be too long again. */
+const frameTooLong = 1009
+
 /** Whether a client should connect again by itself after being closed with this code. */
 export function mayReconnect (code: number): boolean {
-  return code < 4400 || code > 4499
+  return code !== frameTooLong && (code < 4400 || code > 4499)
 }

@@ -2,7 +2,7 @@ import { logContext } from './log-context.ts'
 import { redactQuery, secretParameters } from './redact-query.ts'
 
 /** What is read of a Fastify request. */
-interface LoggedRequest {
+export interface LoggedRequest {
   readonly method: string
   readonly url: string
   readonly host: string
@@ -18,7 +18,7 @@ const secrets: readonly (readonly [RegExp, string])[] = [
   [new RegExp(`("(?:${secretFields.join('|')})":")(?:[^"\\\\]|\\\\.)+`, 'gi'), `$1${censor}`],
   [new RegExp(`([?&](?:${secretParameters.join('|')})=)[^&#\\s"\\\\]+`, 'gi'), '$1REDACTED'],
   // JSON Web Tokens (RFC 7519): the header is an object in base64url, which always begins like this.
-  [/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, censor],
+  [/(?<![\w-])eyJ[\w-]{1,4096}\.[\w-]{1,16384}\.[\w-]{0,4096}/g, censor],
   // RFC 6750, section 2.1.
   [/\b(bearer\s+)[\w.~+/-]{16,}=*/gi, `$1${censor}`]
 ]
