@@ -92,3 +92,17 @@ t.test('a run of the last process that cannot be ended does not hinder the other
   t.same(log.events.map(({ user_id: userId, type }) => [userId, type]), [['bob', 'agent_completed']])
   t.match(log.events[0]?.payload, { status: 'failed', reason: 'server_restarted' })
 })
+
+t.test('a run whose claim was never answered is ended, and the thread goes on', async (t) => {
+  // kill: `session.doubtful = true` in `claim` of lib/engine/engine.ts
+  const identity = newRun('alice')
+  const lost = recordOf(identity)
+  const { engine, log } = createQueuedEngine([Promise.reject(new Error('the connection broke'))], [lost])
+
+  enterThread(identity, () => { engine.launch() })
+  await enterThread(identity, () => engine.idle(30_000))
+
+  t.match(log.events, [{ type: 'agent_completed', run_id: lost.runId, payload: { status: 'failed', reason: 'storage_failed' } }])
+  t.equal(log.events.length, 1)
+  t.same(engine.load, { sessions: 0, slotsTaken: 0, waiting: 0 })
+})
