@@ -19,8 +19,8 @@ interface Exchanged {
 
 export interface OwnGateway {
   readonly gateway: Gateway
-  /** An open socket of the user, under a connection id of the test's choice. */
-  readonly connect: (user: string, names?: { thread?: string, connectionId?: string }) => Promise<TestSocket>
+  /** An open socket of the user, with what a handshake would have found. */
+  readonly connect: (user: string, found?: { thread?: string, connectionId?: string, expiresAt?: Date }) => Promise<TestSocket>
   /** The server's end of the newest socket. */
   readonly newest: () => WebSocket
 }
@@ -42,9 +42,9 @@ export async function startGateway (t: Test, { app }: TestServer, exchanged: Exc
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   server.on('connection', (socket, { url = '/' }) => {
     const { searchParams: named } = new URL(url, 'ws://127.0.0.1')
-    const [thread, connectionId] = [named.get('thread'), named.get('connection')]
+    const [thread, connectionId, expiresAt] = [named.get('thread'), named.get('connection'), named.get('expires')]
     sockets.push(socket)
-    gateway.accept(socket, { userId: toUserId(named.get('user')), expiresAt: null }, {
+    gateway.accept(socket, { userId: toUserId(named.get('user')), expiresAt: expiresAt === null ? null : new Date(expiresAt) }, {
       threadId: thread === null ? undefined : toThreadId(thread),
       connectionId: connectionId === null ? undefined : toConnectionId(connectionId)
     })
@@ -58,8 +58,11 @@ export async function startGateway (t: Test, { app }: TestServer, exchanged: Exc
 
   return {
     gateway,
-    async connect (user, { thread, connectionId } = {}) {
-      const query = new URLSearchParams({ user, ...thread === undefined ? {} : { thread }, ...connectionId === undefined ? {} : { connection: connectionId } })
+    async connect (user, { thread, connectionId, expiresAt } = {}) {
+      const query = new URLSearchParams({ user })
+      for (const [name, value] of Object.entries({ thread, connection: connectionId, expires: expiresAt?.toISOString() })) {
+        if (value !== undefined) query.set(name, value)
+      }
       const socket = await openSocket(`ws://127.0.0.1:${port}/?${query.toString()}`)
       if (!(socket instanceof TestSocket)) throw new Error('Refused')
       t.teardown(() => { socket.drop() })

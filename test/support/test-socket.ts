@@ -108,7 +108,7 @@ export class TestSocket {
   }
 }
 
-export interface Refusal { readonly status: number, readonly body: { error?: { code: string } } }
+export interface Refusal { readonly status: number, readonly body: { error?: { code: string, request_id: string } } }
 
 /** Opens a socket; resolves with it once it is open, or with the answer that refused the upgrade. */
 export async function openSocket (url: string, options: { protocols?: string[], headers?: Record<string, string> } = {}): Promise<TestSocket | Refusal> {
