@@ -36,7 +36,7 @@ function locked (dataFolder: string, cause: unknown): ThreadlineError {
   return new ThreadlineError(
     'THREADLINE_DATA_FOLDER_LOCKED',
     `The data folder ${dataFolder} is used by another server. Two on one folder would lose data: stop the other one, ` +
-      'end it, or name another folder with DATA_DIR.',
+      'or name another folder with DATA_DIR.',
     { cause }
   )
 }
