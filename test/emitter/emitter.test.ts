@@ -180,17 +180,18 @@ t.test('F84 an append whose answer was lost is tried again under the same id, so
 
 t.test('F84 a log that stays away is given up, the end of a run later than the rest', async (t) => {
   const alice = newRun('alice')
-  const log = createRecordingLog((_, call) => { if (call <= 10) throw unavailable() })
+  const log = createRecordingLog((_, call) => { if (call > 1 && call <= 11) throw unavailable() })
   const emitter = emitterOf(alice, { log })
 
   await inRun(alice, async () => {
-    await t.rejects(emitter.emit('agent_started', started), { code: 'THREADLINE_STORAGE_UNAVAILABLE' })
-    t.equal(log.calls.length, 5)
+    await emitter.emit('agent_started', started)
+    await t.rejects(emitter.emit('agent_thinking', { message: 'hm', step: 0 }), { code: 'THREADLINE_STORAGE_UNAVAILABLE' })
+    t.equal(log.calls.length, 6)
     await emitter.emit('agent_completed', { status: 'failed' })
   })
 
-  t.same(log.types, ['agent_completed'])
-  t.equal(log.calls.length, 11)
+  t.same(log.types, ['agent_started', 'agent_completed'])
+  t.equal(log.calls.length, 12)
 })
 
 t.test('F84 an error that trying again cannot mend is thrown at once, and the next event is stored', async (t) => {
