@@ -102,8 +102,9 @@ t.test('A2 a connection id that the caller supplies is the one that is returned,
 t.test('A2 a connection id that is taken is refused, and its connection stays', async (t) => {
   const socket = await server.connect('alice')
   const connectionId = idOf(socket)
+  const connectAgain = () => registry.connect({ userId: toUserId('alice'), connectionId }, neverOpened)
 
-  t.throws(() => actingAs('alice', () => registry.connect({ userId: toUserId('alice'), connectionId }, neverOpened)), { code: 'THREADLINE_INVALID_CONTEXT', field: 'connection_id' })
+  t.throws(() => actingAs('alice', connectAgain), { code: 'THREADLINE_INVALID_CONTEXT', field: 'connection_id' })
 
   t.match(await socket.settled(), [{ type: 'connection_established' }, { type: 'pong' }])
   t.match(actingAs('alice', () => registry.getConnectionInfo(connectionId)), { active: true })

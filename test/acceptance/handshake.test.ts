@@ -234,6 +234,18 @@ t.test('H110 a peer that answers no ping of the server is cut off and removed, a
   t.match(await living.ask({ type: 'ping', payload: {} }), { type: 'pong' })
 })
 
+// Kill: count pongs as words, in `heard` of lib/gateway/connection.ts.
+t.test('a connection that says nothing for too long is closed with 4408, and one that speaks stays', async (t) => {
+  const { connect } = await startGateway(t, server, { limits: { heartbeatIntervalMs: 50, heartbeatTimeoutMs: 60_000, idleTimeoutMs: 1_500 } })
+  const [idle, talking] = [await connect('xenia'), await connect('xenia')]
+  talking.raw.on('ping', () => { talking.send({ type: 'ping', payload: {} }) })
+
+  const closed = await idle.closed
+
+  t.strictSame(closed, { code: 4408, reason: 'idle' })
+  t.match(await talking.ask({ type: 'ping', payload: {} }), { type: 'pong' })
+})
+
 t.test('H113 after a handler that threw the next message is handled, and the client was told of the first', async (t) => {
   const { storage } = server.app
   const threads = { ...storage.threads, list: async () => { throw new Error('a detail that is nobody\'s business') } }
