@@ -8,9 +8,9 @@
  * counts. Ends with one line of JSON.
  */
 import { cpus } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import type { ServerEvent } from '../lib/protocol/events.ts'
+import { giveUpAfter, readCount } from './support/command-line.ts'
 import type { MeasuredServer, ServerAddress } from './support/measured-server.ts'
 import { startProgram, type Program } from './support/program.ts'
 import { openLoad, type LoadOptions, type SocketLoad } from './support/socket-load.ts'
@@ -24,9 +24,9 @@ const { values } = parseArgs({
     timeout: { type: 'string', default: '180' }
   }
 })
-const rounds = readNumber('rounds')
-const roundMs = readNumber('seconds') * 1000
-const timeoutSeconds = readNumber('timeout')
+const rounds = readCount('rounds', values['rounds'])
+const roundMs = readCount('seconds', values['seconds']) * 1000
+const timeoutSeconds = readCount('timeout', values['timeout'])
 
 const clients = 32
 const calibrationMs = 1000
@@ -67,7 +67,7 @@ type Round = ReadonlyMap<string, number>
 const limit = new AbortController()
 
 try {
-  await Promise.race([bench(), giveUp()])
+  await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
   process.exitCode = 1
@@ -174,17 +174,4 @@ function costIn (round: Round, id: string): number {
 function rounded ({ median, min, max }: Spread): Spread {
   const round = (value: number): number => Number(value.toFixed(2))
   return { median: round(median), min: round(min), max: round(max) }
-}
-
-async function giveUp (): Promise<never> {
-  await delay(timeoutSeconds * 1000, undefined, { ref: false })
-  limit.abort()
-  throw new Error(`not done after ${timeoutSeconds} s`)
-}
-
-function readNumber (name: keyof typeof values): number {
-  const number = Number(values[name])
-  if (Number.isInteger(number) && number > 0) return number
-  console.error(`--${name} takes a whole number above 0`)
-  process.exit(2)
 }

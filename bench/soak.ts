@@ -7,10 +7,10 @@
  * On the database that `DATABASE_URL` names, else on the embedded one in memory. Prints what was counted, ends with one line of JSON, and
  * with exit code 1 when anything is off.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { checkObservations, checkSockets, checkStorage } from './support/check-chats.ts'
 import { checkTraces } from './support/check-traces.ts'
+import { giveUpAfter, readCount } from './support/command-line.ts'
 import { Findings } from './support/findings.ts'
 import { createGatheringAgent } from './support/gathering-agent.ts'
 import { keepSpans } from './support/kept-spans.ts'
@@ -27,9 +27,9 @@ const { values } = parseArgs({
     timeout: { type: 'string', default: '240' }
   }
 })
-const users = readNumber('users')
-const threads = readNumber('threads')
-const timeoutSeconds = readNumber('timeout')
+const users = readCount('users', values['users'])
+const threads = readCount('threads', values['threads'])
+const timeoutSeconds = readCount('timeout', values['timeout'])
 
 /** In ms. How long what was opened may take to be gone, an idle connection to a database server included. */
 const settleTimeoutMs = 30_000
@@ -43,7 +43,7 @@ let phase = 'starting'
 let socketsAtOnce = 0
 
 try {
-  await Promise.race([soak(), giveUp()])
+  await Promise.race([soak(), giveUpAfter(timeoutSeconds, limit)])
 } catch (error) {
   console.error(`soak: while ${phase}: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
   console.log(JSON.stringify({ soak: { ok: false, users, threads, phase } }))
@@ -129,17 +129,4 @@ function report (findings: Findings, chats: readonly ChatRecord[], durationMs: n
 
   const seen = Object.fromEntries(counts.map((count) => [count.name, count.seen]))
   console.log(JSON.stringify({ soak: { ok: problems.length === 0, users, threads, database, durationMs: Math.round(durationMs), ...volume, seen } }))
-}
-
-async function giveUp (): Promise<never> {
-  await delay(timeoutSeconds * 1000, undefined, { ref: false })
-  limit.abort()
-  throw new Error(`not done after ${timeoutSeconds} s`)
-}
-
-function readNumber (name: keyof typeof values): number {
-  const number = Number(values[name])
-  if (Number.isInteger(number) && number > 0) return number
-  console.error(`--${name} takes a whole number above 0`)
-  process.exit(2)
 }

@@ -125,7 +125,7 @@ t.test('a server that does not answer is told as such', async (t) => {
   await t.rejects(createStorage({ databaseUrl }), { code: 'THREADLINE_STORAGE_UNAVAILABLE' }, 'it is not there')
 })
 
-t.test('processes that start at once on a new server database agree', { skip: process.env['TEST_DATABASE_URL'] === undefined }, async (t) => {
+t.test('processes that start at once on a new server database agree', { skip: process.env['TEST_DATABASE_URL'] === undefined && 'needs a server, named by TEST_DATABASE_URL' }, async (t) => {
   const database = await createThrowawayDatabase()
   t.teardown(async () => { await database?.drop() })
 

@@ -8,7 +8,7 @@ import { createStorage } from '../../lib/storage/open-storage.ts'
 import { as, newcomer } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 
-const needsServer = { skip: process.env['TEST_DATABASE_URL'] === undefined }
+const needsServer = { skip: process.env['TEST_DATABASE_URL'] === undefined && 'needs a server, named by TEST_DATABASE_URL' }
 const unavailable = { code: 'THREADLINE_STORAGE_UNAVAILABLE' }
 
 async function newDatabase (t: Test): Promise<string> {
