@@ -16,8 +16,10 @@ import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 export function createMessageStore (units: UnitsOfWork): MessageStore {
   return {
     history: async (threadId, { limit, before }) => await units.asUser(async (unit) => {
-      await requireThread(unit, threadId)
-      const position = before === undefined ? undefined : await positionOf(unit, threadId, before)
+      // Both at once: they travel behind each other and are answered in one round trip.
+      const [, position] = await Promise.all([
+        requireThread(unit, threadId), before === undefined ? undefined : positionOf(unit, threadId, before)
+      ])
       let messages = query.selectFrom('messages').selectAll()
         .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
       if (position !== undefined) {
