@@ -74,6 +74,8 @@ async function survives (kill: Kill): Promise<boolean> {
     const source = await readFile(file, 'utf8')
     if (source.split(kill.line).length !== 2) throw new Error(`${kill.file} does not have the line once: ${kill.line.trim()}`)
     await writeFile(file, source.replace(kill.line, () => kill.becomes))
+    // A file that cannot even be read would turn every test red, and prove nothing.
+    if (await exitCodeOf(copy, ['--check', kill.file]) !== 0) throw new Error(`${kill.file} is not a program any more: ${kill.what}`)
     return await passes(copy, kill.test)
   } finally {
     await rm(copy, { recursive: true, force: true })
@@ -82,11 +84,16 @@ async function survives (kill: Kill): Promise<boolean> {
 
 /** A test that never ends has noticed as well. */
 async function passes (folder: string, test: string): Promise<boolean> {
-  const child = spawn(process.execPath, [test], { cwd: folder, stdio: 'ignore', env: { ...process.env, TAP_TIMEOUT: '60' } })
+  return await exitCodeOf(folder, [test]) === 0
+}
+
+/** Null when it had to be ended. */
+async function exitCodeOf (folder: string, command: readonly string[]): Promise<number | null> {
+  const child = spawn(process.execPath, command, { cwd: folder, stdio: 'ignore', env: { ...process.env, TAP_TIMEOUT: '60' } })
   const timer = setTimeout(() => { child.kill('SIGKILL') }, timeLimitMs)
   const code = await new Promise<number | null>((resolve, reject) => child.once('error', reject).once('exit', resolve))
   clearTimeout(timer)
-  return code === 0
+  return code
 }
 
 const rows: { broken: string, test: string, outcome: string }[] = []
