@@ -6,8 +6,8 @@ import { EventFeed, type EventIterator, type EventsOptions } from './event-feed.
 import { Link, type LinkOptions } from './link.ts'
 import { PendingCommands } from './pending-commands.ts'
 import { defaultReconnectPolicy } from './reconnect-policy.ts'
-import { SequenceFilter } from './sequence-filter.ts'
-import { socketUrl } from './socket.ts'
+import { SequenceFilter, type Position } from './sequence-filter.ts'
+import { socketUrl, type Start } from './socket.ts'
 import type { ClientStatus, ConnectOptions, SendOptions, ThreadlineClient } from './threadline-client.ts'
 import type { ThreadlineEvent } from './threadline-event.ts'
 
@@ -16,7 +16,7 @@ import type { ThreadlineEvent } from './threadline-event.ts'
  * Returns at once. Throws a `TypeError` for a `url` that is none.
  */
 export function connectThreadline (options: ConnectOptions): ThreadlineClient {
-  socketUrl(options.url, null)
+  socketUrl(options.url, { threadId: null })
   return new Client(options)
 }
 
@@ -30,6 +30,8 @@ class Client implements ThreadlineClient {
   #threadId: string | null
   #userId: string | null = null
   #connectionId: string | null = null
+  /** From where the server was asked to tell again what this connection has missed. */
+  #resumedFrom: Position | undefined
   /** Set when it is over; what every later `send` is told. */
   #end: ThreadlineClientError | undefined
   #closing: Promise<void> | undefined
@@ -39,7 +41,7 @@ class Client implements ThreadlineClient {
     this.#threadId = options.threadId ?? null
     this.#pending = new PendingCommands({ clock: options.clock ?? systemClock, maxPending: options.maxPending ?? 256 })
     this.#link = new Link(linkOptions(options), {
-      threadId: () => this.#threadId,
+      start: () => this.#start(),
       receive: (event) => { this.#receive(event) },
       lost: () => { this.#pending.connectionLost() },
       stopped: (error) => { this.#stopped(error) },
@@ -81,6 +83,11 @@ class Client implements ThreadlineClient {
     this.#closing ??= this.#link.close(new ThreadlineClientError('CLIENT_ABORTED', { cause: this.#options.signal?.reason }))
   }
 
+  #start (): Start {
+    this.#resumedFrom = this.#threadId === null ? undefined : this.#sequences.position(this.#threadId)
+    return { threadId: this.#threadId, position: this.#resumedFrom }
+  }
+
   #receive (event: ThreadlineEvent): void {
     if (event.type === 'connection_established') return this.#established(event)
     if (!this.#sequences.admit(event)) return
@@ -96,7 +103,7 @@ class Client implements ThreadlineClient {
       void this.#link.close(new ThreadlineClientError('CLIENT_IDENTITY_CHANGED'))
       return
     }
-    const missed = threadId === null ? null : this.#sequences.moveTo(threadId, event.payload)
+    const missed = threadId === null ? null : this.#missed(threadId, event.payload)
     this.#userId = userId
     this.#connectionId = connectionId
     this.#threadId = threadId
@@ -107,12 +114,25 @@ class Client implements ThreadlineClient {
     this.#flush()
   }
 
+  /** What is told again moves the position by itself; were it moved now, a drop in the middle would lose the rest. */
+  #missed (threadId: string, at: { readonly sequence: number, readonly epoch: string }): number | null {
+    const from = this.#resumedFrom
+    if (from === undefined) return this.#sequences.moveTo(threadId, at)
+    return from.epoch === at.epoch ? Math.max(0, at.sequence - from.after) : null
+  }
+
   /** Which thread the connection is in after this event. */
   #follow (event: ThreadlineEvent): void {
     switch (event.type) {
       case 'thread_switched':
         this.#threadId = event.payload.thread.thread_id
         this.#sequences.moveTo(this.#threadId, event.payload)
+        break
+      case 'resumed':
+      case 'resync_required':
+        if (event.thread_id === null) break
+        this.#threadId = event.thread_id
+        this.#sequences.moveTo(event.thread_id, event.payload)
         break
       case 'thread_created': // also told of a thread that another tab made, and of one that was made without being entered
         if (this.#pending.isMovedBy(event)) this.#threadId = event.payload.thread_id

@@ -2,7 +2,7 @@ import { ThreadlineClientError } from './client-error.ts'
 import type { Clock } from './clock.ts'
 import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
 import { isRetryableByHand, meaningOf, nextStep, reconnectDelayMs, type ReconnectPolicy } from './reconnect-policy.ts'
-import { abandon, openSocket, socketUrl, type Socket, type SocketClose, type SocketConstructor } from './socket.ts'
+import { abandon, openSocket, socketUrl, type Socket, type SocketClose, type SocketConstructor, type Start } from './socket.ts'
 import type { ClientStatus } from './threadline-client.ts'
 import { decodeEvent, type ThreadlineEvent } from './threadline-event.ts'
 
@@ -21,8 +21,8 @@ export interface LinkOptions {
 
 /** Whom the link serves. */
 export interface LinkOwner {
-  /** Asked at each attempt, so that a new connection has the thread of the old one. */
-  threadId (): string | null
+  /** Asked at each attempt, so that a new connection goes on where the old one ended. */
+  start (): Start
   receive (event: ThreadlineEvent): void
   /** The connection is gone; another attempt follows, or `stopped`. */
   lost (): void
@@ -85,7 +85,7 @@ export class Link {
     const token = await this.#token(attempt)
     if (token === undefined || this.#attempt !== attempt) return
     try {
-      attempt.socket = openSocket({ WebSocket, token, url: socketUrl(url, this.#owner.threadId()) }, {
+      attempt.socket = openSocket({ WebSocket, token, url: socketUrl(url, this.#owner.start()) }, {
         onMessage: (data) => { this.#message(attempt, data) },
         onClose: (close) => { this.#lost(attempt, close) }
       })

@@ -27,13 +27,15 @@ interface AddOptions {
 }
 
 /** Commands of which a retry under the same id is the same command to the server. */
-const idempotent: readonly CommandType[] = ['user_message']
+const idempotent: readonly CommandType[] = ['user_message', 'start_agent', 'regenerate']
 
 /** Commands that open a thread, and move the connection into it, when the connection has none. */
 const openers: ReadonlySet<CommandType | undefined> = new Set(['user_message', 'start_agent'] as const)
 
 /** Commands that happen in a thread, so that going out in another one would be wrong. */
-const threaded: readonly CommandType[] = ['user_message', 'start_agent', 'stop_agent', 'get_thread_history', 'typing']
+const threaded: readonly CommandType[] = [
+  'user_message', 'start_agent', 'regenerate', 'select_branch', 'stop_agent', 'get_run', 'list_runs', 'get_thread_history', 'resume', 'typing'
+]
 
 /** The commands that wait for their answer, in the order in which they were sent. Bounded; one too many is refused. */
 export class PendingCommands {
@@ -84,7 +86,7 @@ export class PendingCommands {
     if (event.type === 'error') {
       const { code, message, retryable } = event.payload
       pending.settle(new ThreadlineClientError(code, { message, retryable }))
-    } else if (event.type === answerTypes[pending.command.type]) {
+    } else if (event.type === answerTypes[pending.command.type] || event.type === 'resync_required') {
       pending.settle(event)
     }
   }

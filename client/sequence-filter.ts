@@ -3,6 +3,9 @@ import type { ThreadlineEvent } from './threadline-event.ts'
 const maxThreads = 256
 const maxRanges = 64
 
+/** Where a reader of a thread stands: what it has seen last, and in which epoch. */
+export interface Position { readonly after: number, readonly epoch: string }
+
 interface Heard {
   epoch: string | undefined
   /** The thread's last sequence as far as this client knows. */
@@ -38,6 +41,12 @@ export class SequenceFilter {
     const missed = Math.max(0, at.sequence - heard.position)
     heard.position = Math.max(heard.position, at.sequence)
     return known ? missed : null
+  }
+
+  /** From where the thread has to be told again; undefined where this client knows nothing of it. */
+  position (threadId: string): Position | undefined {
+    const heard = this.#threads.get(threadId)
+    return heard?.epoch === undefined ? undefined : { after: heard.position, epoch: heard.epoch }
   }
 
   #heard (threadId: string, epoch: string | undefined): Heard {

@@ -1,3 +1,5 @@
+import type { Position } from './sequence-filter.ts'
+
 /** What the client needs of a WebSocket: the global one of browsers and Node has it, and so has `ws`. */
 export interface Socket {
   send (text: string): void
@@ -38,8 +40,11 @@ interface SocketHandlers {
 const abnormal = 1006
 const subprotocol = 'threadline.v1'
 
+/** Where a connection is to start: in a thread, and there after the last event that was seen. */
+export interface Start { readonly threadId: string | null, readonly position?: Position | undefined }
+
 /** The address of the socket on the service at `base`, whose scheme may be http or ws. Throws a `TypeError` for anything else. */
-export function socketUrl (base: string, threadId: string | null): string {
+export function socketUrl (base: string, { threadId, position }: Start): string {
   const url = new URL(base)
   if (url.protocol === 'http:') url.protocol = 'ws:'
   if (url.protocol === 'https:') url.protocol = 'wss:'
@@ -47,7 +52,12 @@ export function socketUrl (base: string, threadId: string | null): string {
   url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/socket`
   url.search = ''
   url.hash = ''
-  if (threadId !== null) url.searchParams.set('thread_id', threadId)
+  if (threadId === null) return url.href
+  url.searchParams.set('thread_id', threadId)
+  if (position !== undefined) {
+    url.searchParams.set('after', String(position.after))
+    url.searchParams.set('epoch', position.epoch)
+  }
   return url.href
 }
 

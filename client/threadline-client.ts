@@ -16,8 +16,8 @@ export type Credentials =
 export type ClientStatus =
   | { readonly state: 'connecting', readonly attempt: number }
   /**
-   * `missed`: how many events the thread got while there was no connection; null when that cannot be said. They are not
-   * told again; `get_thread_history` has what came of them.
+   * `missed`: how many events the thread got while there was no connection; null when that cannot be said. They are told next, in
+   * order and with `replayed: true`, and then `resumed`; or `resync_required` with the history, where they are not kept any more.
    */
   | { readonly state: 'ready', readonly threadId: string | null, readonly reconnected: boolean, readonly missed: number | null }
   | { readonly state: 'reconnecting', readonly attempt: number, readonly delayMs: number, readonly closeCode: number, readonly reason: string }
@@ -45,7 +45,7 @@ interface Settings {
   readonly maxPending?: number
   /** Between two pings to a silent server. 25 s when absent. */
   readonly heartbeatMs?: number
-  /** Sends every `user_message` again that a drop left without an answer. Off when absent. */
+  /** Sends every message (and `start_agent`, `regenerate`) again that a drop left without an answer. Off when absent. */
   readonly resend?: boolean
   /** For tests. */
   readonly clock?: Clock
@@ -66,7 +66,8 @@ export interface SendOptions {
  *
  * After a drop it connects again after a growing random delay, with the thread of the old connection. It stops at once on the
  * close codes 4400–4499, except that a `4401` is answered by one attempt with a new token where `getToken` was given.
- * An event of a thread is told once, however often it arrives. Events of the time without connection are not told.
+ * An event of a thread is told once, however often it arrives. What the thread told while there was no connection is told first, in its
+ * order; where the server cannot do that any more, `resync_required` has the history to show instead.
  */
 export interface ThreadlineClient {
   /** The first connection is established. Rejects if there will be none. */
@@ -80,7 +81,7 @@ export interface ThreadlineClient {
    * Sends a command, in the order of the calls, and resolves with its answer. Without a connection it waits for one.
    *
    * Rejects with a `ThreadlineClientError`: the server's own; `CLIENT_TIMED_OUT`; or, when the connection dropped before the
-   * answer came, `CLIENT_DISCONNECTED`. After that, whether the server did it is not known. A `user_message` can be
+   * answer came, `CLIENT_DISCONNECTED`. After that, whether the server did it is not known. A message can be
    * sent again under the same `id` without being done twice; `resend` does so by itself. A message waits for its own thread:
    * if the connection is in another when it goes out, it names the thread that it was written in.
    */

@@ -139,6 +139,7 @@ export class ChatSession {
       this.#streamed.delete(event.run_id)
       this.#runs.end(event.run_id, event.payload.status)
     }
+    if (event.type === 'resync_required') for (const runId of this.#runs.open) void this.#catchUp(runId)
     this.#refreshPrompt()
   }
 
@@ -152,12 +153,10 @@ export class ChatSession {
     }
     const text = renderStatus(status, this.#client.userId ?? '', this.#settings.paint)
     if (text !== undefined) this.#say(text)
-    if (status.state !== 'ready') return
-    this.#refreshPrompt()
-    if (status.reconnected) for (const runId of this.#runs.open) void this.#catchUp(runId)
+    if (status.state === 'ready') this.#refreshPrompt()
   }
 
-  /** A run that ended while there was no connection is known by its answer. */
+  /** A run whose end cannot be told again is known by its answer. */
   async #catchUp (runId: string): Promise<void> {
     try {
       const { payload } = await this.#client.send({ type: 'get_thread_history', thread_id: threadOf(runId), payload: { limit: 10 } })

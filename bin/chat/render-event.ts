@@ -39,6 +39,10 @@ const unknown: Renderer<EventType> = ({ type, payload }, { paint }) => [`${paint
 const renderers: { readonly [Name in EventType]?: Renderer<Name> } = {
   connection_established: () => [], // told as a status
   pong: () => [],
+  resumed: ({ payload: { replayed } }, { paint }) => replayed === 0 ? [] : [paint('dim', `↻ ${counted(replayed, 'event')} told again`)],
+  resync_required: ({ payload }, { paint }) => [
+    paint('yellow', `↻ what was missed is not kept any more; this is the thread now`), ...messages(payload.messages, paint)
+  ],
   error: ({ payload: { code, message } }, { paint }) => [paint('red', `! ${code}: ${oneLine(message)}`)],
   message_accepted: ({ payload }, { paint }) => [paint('dim', payload.duplicate ? '✓ was accepted before' : '✓ accepted')],
   run_created: (_event, { paint }) => [paint('dim', '✓ started')],
@@ -46,6 +50,11 @@ const renderers: { readonly [Name in EventType]?: Renderer<Name> } = {
   runs_stopping: ({ payload: { run_ids: runs } }, { paint }) => [paint('dim', runs.length === 0 ? 'nothing runs here' : `stopping ${runs.map(shortId).join(', ')}`)],
   thread_created: ({ payload }, { paint }) => [`+ ${thread(payload, paint)}`],
   thread_updated: ({ payload }, { paint }) => [`= ${thread(payload, paint)}`],
+  branch_selected: ({ payload }, { paint }) => [paint('dim', 'the thread goes on from here'), ...messages(payload.messages, paint)],
+  search_results: ({ payload: { results } }, { paint }) => [
+    results.length === 0 ? 'nothing found' : `found in ${counted(results.length, 'thread')}`,
+    ...results.flatMap((found) => [`   ${thread(found.thread, paint)}`, `     ${oneLine(found.snippet)}`])
+  ],
   thread_deleted: ({ payload }, { paint }) => [`− thread ${paint(colourOf(payload.thread_id), shortId(payload.thread_id))} is deleted`],
   thread_list: ({ payload: { threads, total } }, view) => [
     threads.length === 0 ? 'no threads yet' : `${threads.length} of ${counted(total, 'thread')}`,

@@ -26,6 +26,6 @@ function renderReady (
 ): string {
   const where = threadId === null ? 'no thread yet' : `thread ${paint(colourOf(threadId), shortId(threadId))}`
   if (!reconnected) return `${paint('green', '●')} ${paint('bold', oneLine(user, 32))} is connected · ${where} · /help lists the commands`
-  const gap = missed === 0 ? '' : missed === null ? ' · /history shows what happened meanwhile' : ` · ${missed} events were missed, /history shows what came of them`
+  const gap = missed === 0 ? '' : missed === null ? ' · /history shows what happened meanwhile' : ` · ${missed} events were missed and follow`
   return `${paint('green', '●')} connected again · ${where}${gap}`
 }

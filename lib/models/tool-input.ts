@@ -2,15 +2,15 @@ import type { JSONObject, JSONValue } from '@ai-sdk/provider'
 
 /** What is read of a tool's JSON schema (draft 7). Its whole type is in a package of its own, without which it is `any`. */
 export interface InputSchema {
-  readonly type?: string | readonly string[]
-  readonly properties?: Readonly<Record<string, InputSchema | boolean>>
-  readonly required?: readonly string[]
-  readonly items?: InputSchema | boolean | readonly (InputSchema | boolean)[]
-  readonly anyOf?: readonly (InputSchema | boolean)[]
-  readonly oneOf?: readonly (InputSchema | boolean)[]
-  readonly enum?: readonly JSONValue[]
-  readonly const?: JSONValue
-  readonly minimum?: number
+  readonly type?: string | readonly string[] | undefined
+  readonly properties?: Readonly<Record<string, InputSchema | boolean>> | undefined
+  readonly required?: readonly string[] | undefined
+  readonly items?: InputSchema | boolean | readonly (InputSchema | boolean)[] | undefined
+  readonly anyOf?: readonly (InputSchema | boolean)[] | undefined
+  readonly oneOf?: readonly (InputSchema | boolean)[] | undefined
+  readonly enum?: readonly JSONValue[] | undefined
+  readonly const?: JSONValue | undefined
+  readonly minimum?: number | undefined
 }
 
 type Schema = InputSchema | boolean | undefined

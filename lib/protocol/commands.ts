@@ -14,10 +14,24 @@ const Metadata = Type.Record(Type.String({ pattern: '^[\\s\\S]{0,64}$' }), Type.
   maxProperties: 32, additionalProperties: false, description: 'At most 32 names of 64 characters; the whole is nested at most 32 deep'
 })
 
+const AgentName = Type.String({ minLength: 1, maxLength: 64 })
+const Limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: '20 when absent' }))
+const Cursor = Type.String({ minLength: 1, maxLength: 256, description: 'The next_cursor of the page before' })
+const MessageIdText = (description: string) => Type.String({ pattern: uuidPattern, description })
+
+/** Which threads are listed: those in use, those put away, or those that are deleted and can still be restored. */
+export const ListedState = Type.Union([
+  Type.Literal('active'), Type.Literal('archived'), Type.Literal('deleted')
+], { description: 'active (default) · archived · deleted: those that can still be restored' })
+export type ListedState = Static<typeof ListedState>
+
 /** What to do when the thread already has an active run. */
 export const MultitaskStrategy = Type.Union([
-  Type.Literal('reject'), Type.Literal('enqueue'), Type.Literal('interrupt')
-], { description: 'reject: refuse · enqueue: wait (default) · interrupt: cancel the active run first' })
+  Type.Literal('reject'), Type.Literal('enqueue'), Type.Literal('interrupt'), Type.Literal('rollback')
+], {
+  description: 'reject: refuse · enqueue: wait (default) · interrupt: cancel the unfinished runs, keeping what they have answered · ' +
+    'rollback: cancel them, and remove their messages'
+})
 export type MultitaskStrategy = Static<typeof MultitaskStrategy>
 
 function command<Name extends string, Payload extends TProperties> (name: Name, payload: TObject<Payload>) {
@@ -36,24 +50,62 @@ const nothing = Type.Object({}, strict)
 export const commandSchemas = {
   user_message: command('user_message', Type.Object({
     content: Type.String({ minLength: 1, maxLength: maxContentCharacters, pattern: '\\S' }),
-    agent: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    agent: Type.Optional(AgentName),
     multitask_strategy: Type.Optional(MultitaskStrategy),
-    metadata: Type.Optional(Metadata)
+    metadata: Type.Optional(Metadata),
+    edit_of: Type.Optional(MessageIdText('A message of the user, beside which this one stands; the visible branch goes on from here'))
+  }, strict)),
+  regenerate: command('regenerate', Type.Object({
+    message_id: Type.Optional(MessageIdText('The message to answer once more, or an answer to it; the last one when absent')),
+    agent: Type.Optional(AgentName),
+    multitask_strategy: Type.Optional(MultitaskStrategy)
+  }, strict)),
+  select_branch: command('select_branch', Type.Object({
+    message_id: MessageIdText('The visible branch becomes the newest one that leads through this message')
   }, strict)),
   start_agent: command('start_agent', Type.Object({
-    agent: Type.String({ minLength: 1, maxLength: 64 }),
+    agent: AgentName,
     input: Type.String({ minLength: 1, maxLength: maxContentCharacters, pattern: '\\S' }),
     context: Type.Optional(Metadata)
   }, strict)),
   stop_agent: command('stop_agent', Type.Object({
     run_id: Type.Optional(Type.String({ pattern: runIdPattern }))
   }, strict)),
-  create_thread: command('create_thread', Type.Object({ title: Type.Optional(Title) }, strict)),
+  get_run: command('get_run', Type.Object({ run_id: Type.String({ pattern: runIdPattern }) }, strict)),
+  list_runs: command('list_runs', Type.Object({
+    before: Type.Optional(Type.String({ pattern: runIdPattern, description: 'Only runs older than this one' })),
+    limit: Limit
+  }, strict)),
+  resume: command('resume', Type.Object({
+    after: Type.Integer({ minimum: 0, description: 'The last sequence that the client has seen' }),
+    epoch: Type.String({ minLength: 1, maxLength: 64, description: 'The epoch that the sequence is of' })
+  }, strict)),
+  create_thread: command('create_thread', Type.Object({
+    title: Type.Optional(Title), metadata: Type.Optional(Metadata)
+  }, strict)),
+  get_thread: command('get_thread', Type.Object({ thread_id: ThreadIdText }, strict)),
+  update_thread: command('update_thread', Type.Object({
+    thread_id: ThreadIdText, title: Type.Optional(Title), metadata: Type.Optional(Metadata)
+  }, strict)),
+  archive_thread: command('archive_thread', Type.Object({ thread_id: ThreadIdText }, strict)),
+  restore_thread: command('restore_thread', Type.Object({ thread_id: ThreadIdText }, strict)),
+  fork_thread: command('fork_thread', Type.Object({
+    thread_id: ThreadIdText,
+    message_id: Type.Optional(MessageIdText('The last message that the new thread takes over; the newest of the visible branch when absent')),
+    title: Type.Optional(Title)
+  }, strict)),
   rename_thread: command('rename_thread', Type.Object({ thread_id: ThreadIdText, title: Title }, strict)),
   delete_thread: command('delete_thread', Type.Object({ thread_id: ThreadIdText }, strict)),
   list_threads: command('list_threads', Type.Object({
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
-    offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 }))
+    state: Type.Optional(ListedState),
+    cursor: Type.Optional(Cursor),
+    limit: Limit,
+    offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000, description: 'Counted from the cursor, where there is one' }))
+  }, strict)),
+  search_threads: command('search_threads', Type.Object({
+    query: Type.String({ minLength: 1, maxLength: 200, pattern: '\\S', description: 'As people write it for a search engine' }),
+    cursor: Type.Optional(Cursor),
+    limit: Limit
   }, strict)),
   switch_thread: command('switch_thread', Type.Object({ thread_id: ThreadIdText }, strict)),
   get_thread_history: command('get_thread_history', Type.Object({

@@ -78,7 +78,7 @@ function explain (
 }
 
 function needsThread (type: unknown): boolean {
-  return type === 'switch_thread' || type === 'rename_thread' || type === 'delete_thread'
+  return isCommandType(type) && 'thread_id' in commandSchemas[type].properties.payload.properties
 }
 
 function isNestedAtMost (levels: number, value: unknown): boolean {

@@ -1,5 +1,7 @@
-import type { MultitaskStrategy } from '../protocol/commands.ts'
-import type { MessageView, NewThreadEvent, RunOutcome, ThreadEvent, ThreadView } from '../protocol/events.ts'
+import type { ListedState, MultitaskStrategy } from '../protocol/commands.ts'
+import type {
+  ActiveRun, MessageView, NewThreadEvent, RunOutcome, RunStatus, SearchResult, ThreadEvent, ThreadView
+} from '../protocol/events.ts'
 import type { ConnectionId, MessageId, RequestId, RunId, ThreadId, UserId } from '../protocol/ids.ts'
 
 /**
@@ -13,6 +15,8 @@ export interface Storage {
   readonly runs: RunStore
   readonly events: EventStore
   readonly tickets: TicketStore
+  readonly account: AccountStore
+  readonly upkeep: Upkeep
   /** Named by every position in a thread; another one means that sequences have started anew. */
   readonly epoch: string
   /** Resolves when the database answers. */
@@ -20,34 +24,84 @@ export interface Storage {
   close (): Promise<void>
 }
 
-export interface ThreadPage { readonly threads: readonly ThreadView[], readonly total: number }
+type Data = Readonly<Record<string, unknown>>
 
-export interface ThreadStore {
-  create (threadId: ThreadId, title?: string): Promise<ThreadView>
-  /** The thread, if it is the user's own and not deleted; throws `THREADLINE_THREAD_NOT_FOUND` otherwise. */
-  require (threadId: ThreadId): Promise<ThreadView>
-  rename (threadId: ThreadId, title: string): Promise<ThreadView>
-  /** Hides the thread, and ends its unfinished runs as `cancelled`. Its rows are kept. */
-  remove (threadId: ThreadId): Promise<void>
-  /** The one that was last written to first. */
-  list (page: { limit: number, offset: number }): Promise<ThreadPage>
-  /** The sequence of the last event; 0 before the first. Throws `THREADLINE_THREAD_NOT_FOUND`. */
-  lastSequence (threadId: ThreadId): Promise<number>
+export interface ThreadPage {
+  readonly threads: readonly ThreadView[]
+  readonly total: number
+  /** Opaque; null when nothing follows. */
+  readonly nextCursor: string | null
 }
 
+/** Where a thread stands at one moment: all of it is read at once. */
+export interface ThreadState {
+  readonly thread: ThreadView
+  /** Of the last event; 0 before the first. */
+  readonly sequence: number
+  /** Events up to this sequence are not kept any more; 0 while all are. */
+  readonly keptAfter: number
+  /** Unfinished runs in the order of their turns; the text of each is what its deltas say up to `sequence`. */
+  readonly activeRuns: readonly ActiveRun[]
+}
+
+/**
+ * The active user's threads. Where a thread is named, `THREADLINE_THREAD_NOT_FOUND` is thrown for one that is another user's, unknown or,
+ * but for `restore` and where it is asked for, deleted.
+ */
+export interface ThreadStore {
+  create (threadId: ThreadId, options?: { title?: string | undefined, metadata?: Data | undefined }): Promise<ThreadView>
+  require (threadId: ThreadId, options?: { deleted?: boolean }): Promise<ThreadView>
+  state (threadId: ThreadId): Promise<ThreadState>
+  /** Changes what is given; `metadata` is replaced as a whole. */
+  update (threadId: ThreadId, changes: { title?: string | undefined, metadata?: Data | undefined }): Promise<ThreadView>
+  /** Gives a title to a thread that has none; undefined, and nothing changes, when it has one meanwhile or is gone. */
+  suggestTitle (threadId: ThreadId, title: string): Promise<ThreadView | undefined>
+  /** Takes the thread out of the list of active ones. A new message brings it back. */
+  archive (threadId: ThreadId): Promise<ThreadView>
+  /** Hides the thread, and ends its unfinished runs as `cancelled`. Its rows are kept until they are purged. */
+  remove (threadId: ThreadId): Promise<void>
+  /** Makes an archived or deleted thread an active one again, as it was. Nothing changes for an active one. */
+  restore (threadId: ThreadId): Promise<ThreadView>
+  /** The one that was last written to first. `offset` counts from the cursor. Throws `THREADLINE_BAD_REQUEST` for a malformed cursor. */
+  list (page: { limit: number, offset?: number, cursor?: string | undefined, state?: ListedState }): Promise<ThreadPage>
+  /**
+   * Threads that are not deleted and whose title or messages of the visible branch or of another match, the best match first, each once.
+   * The query is as people write it (`websearch_to_tsquery`). Throws `THREADLINE_BAD_REQUEST` for a malformed cursor.
+   */
+  search (query: string, page: { limit: number, cursor?: string | undefined }): Promise<{
+    results: readonly SearchResult[], nextCursor: string | null
+  }>
+  /**
+   * Makes `target` out of the messages on the way to a message (the newest of the visible branch when absent), under ids of their own and
+   * without runs. Throws `THREADLINE_NOT_FOUND` for a message that the source does not have.
+   */
+  fork (source: ThreadId, target: ThreadId, options: { messageId?: MessageId | undefined, title?: string | undefined }): Promise<ThreadView>
+}
+
+export interface MessagePage {
+  readonly messages: readonly MessageView[]
+  readonly hasMore: boolean
+}
+
+/**
+ * The messages of a thread are a tree: each but the first follows another. An edited message is a sibling of the one that it replaces, an
+ * answer that was asked for again a sibling of the first. The visible branch leads from the beginning to the thread's head.
+ */
 export interface MessageStore {
   /**
-   * At most `limit` messages, oldest first: the last ones of the thread, or the last ones before a message. They stand in the order of
-   * turns: a message that had to wait comes after the answer that it waited for. Throws `THREADLINE_THREAD_NOT_FOUND`, and
-   * `THREADLINE_NOT_FOUND` for a `before` that the thread does not have.
+   * At most `limit` messages, oldest first: the newest of the visible branch, or those on the way to a message, itself not included. A
+   * message that had to wait follows the answer that it waited for. Throws `THREADLINE_THREAD_NOT_FOUND`, and `THREADLINE_NOT_FOUND` for a
+   * `before` that the thread does not have.
    */
-  history (threadId: ThreadId, page: { limit: number, before?: MessageId | undefined }): Promise<{
-    messages: readonly MessageView[]
-    hasMore: boolean
-  }>
+  history (threadId: ThreadId, page: { limit: number, before?: MessageId | undefined }): Promise<MessagePage>
+  /**
+   * Makes the newest branch that leads through a message the visible one. Throws `THREADLINE_THREAD_NOT_FOUND`, and
+   * `THREADLINE_NOT_FOUND` for a message that the thread does not have.
+   */
+  selectBranch (threadId: ThreadId, messageId: MessageId): Promise<void>
 }
 
-export type RunStatus = 'queued' | 'running' | RunOutcome
+export type { RunOutcome, RunStatus }
 
 export interface RunRecord {
   readonly runId: RunId
@@ -69,29 +123,43 @@ export interface RunRecord {
   readonly error: string | null
 }
 
-/** A message of the user together with the run that answers it. Ids and times come from the caller. */
-export interface AcceptedMessage {
-  readonly messageId: MessageId
+/** A run, with what it answers. Ids and times come from the caller. */
+interface NewRun {
   readonly runId: RunId
   readonly threadId: ThreadId
-  /** The thread is created in the same transaction. */
-  readonly newThread: boolean
-  readonly content: string
-  readonly metadata: Readonly<Record<string, unknown>>
-  /** The client's own id. A second message of the user with the same one and the same content is the same message. */
+  /** The client's own id. A second run of the user with the same one and the same input is the same run. */
   readonly clientId: string | undefined
   readonly agent: string
-  readonly context: Readonly<Record<string, unknown>>
+  readonly context: Data
   readonly strategy: MultitaskStrategy
   readonly traceparent: string | undefined
   /** Queued and running runs that the thread may hold beside this one. */
   readonly maxWaiting: number
 }
 
+/** A message of the user together with the run that answers it. */
+export interface AcceptedMessage extends NewRun {
+  readonly messageId: MessageId
+  /** The thread is created in the same transaction. */
+  readonly newThread: boolean
+  readonly content: string
+  readonly metadata: Data
+  /** A message of the user in this thread, whose sibling this one becomes. Otherwise it follows the head of the visible branch. */
+  readonly editOf?: MessageId | undefined
+}
+
+/** One more run for a message that the thread already has. */
+export interface Regeneration extends Omit<NewRun, 'agent'> {
+  /** The message of the user, or an answer to it; the newest of the visible branch when absent. */
+  readonly messageId: MessageId | undefined
+  /** The one that answered the message first when absent. */
+  readonly agent: string | undefined
+}
+
 export interface Acceptance {
   readonly messageId: MessageId
   readonly runId: RunId
-  /** The message had been accepted before; nothing was stored now. */
+  /** It had been accepted before; nothing was stored now. */
   readonly duplicate: boolean
   /** Unfinished runs that stand before this one in its thread. */
   readonly position: number
@@ -102,9 +170,15 @@ export interface RunStore {
   /**
    * Stores message and run, and the thread if it is new, in one transaction. Throws `THREADLINE_THREAD_NOT_FOUND`,
    * `THREADLINE_THREAD_BUSY` (strategy `reject` and a run is unfinished), `THREADLINE_QUEUE_FULL`, and `THREADLINE_CONFLICT` for
-   * a client id that was used for other content.
+   * a client id that was used for other content, `THREADLINE_NOT_FOUND` for an `editOf` that is no message of the user in this thread. The
+   * message becomes the head of the visible branch.
    */
   accept (message: AcceptedMessage): Promise<Acceptance>
+  /**
+   * Stores one more run for a message; its answer becomes a sibling of the first. Until then the message is the head of the visible branch.
+   * Throws what `accept` throws, and `THREADLINE_NOT_FOUND` when there is no such message, or none at all.
+   */
+  regenerate (run: Regeneration): Promise<Acceptance>
   /**
    * Takes the oldest queued run of the thread, unless one is running: sets it running, counts its attempt and returns it.
    * The database itself allows one running run per thread. Undefined when there is nothing to take.
@@ -114,14 +188,20 @@ export interface RunStore {
   require (runId: RunId): Promise<RunRecord>
   /** Queued and running runs of the thread, oldest first; none of a thread that the user does not have. */
   unfinished (threadId: ThreadId): Promise<readonly RunRecord[]>
-  /** Runs of the thread, newest first. Throws `THREADLINE_THREAD_NOT_FOUND`. */
-  list (threadId: ThreadId, limit: number): Promise<readonly RunRecord[]>
+  /** Runs of the thread, newest first. Throws `THREADLINE_THREAD_NOT_FOUND`, `THREADLINE_RUN_NOT_FOUND` for a `before` that it does not have. */
+  list (threadId: ThreadId, page: { limit: number, before?: RunId | undefined }): Promise<{ runs: readonly RunRecord[], hasMore: boolean }>
+  /** Tool calls that the log has announced and not completed, of a run whose process died. */
+  openTools (runId: RunId): Promise<readonly OpenTool[]>
+  /** The sequence of the run's first event; undefined before it. */
+  firstSequence (runId: RunId): Promise<number | undefined>
   /**
    * Unfinished runs of all users: read once at start, outside of any identity, under a role that may do nothing else.
    * Each is then worked on under its own identity.
    */
   recoverable (): Promise<readonly RunRecord[]>
 }
+
+export interface OpenTool { readonly toolCallId: string, readonly tool: string }
 
 /** What became of one appended event. */
 export type Appended =
@@ -133,13 +213,19 @@ export interface EventStore {
    * Appends events of any number of users in one transaction, each under row-level security in its own user's name, and
    * numbers them per thread from 1 without gaps, in the order given. An `event_id` that is already stored is not stored
    * again; its first sequence is returned. An `agent_completed` ends its run (compare and set on status `running` or `queued`,
-   * `run-not-active` otherwise) and, when its payload has `message_id` and `content`, stores the assistant's message. Any other
+   * `run-not-active` otherwise), stores its usage and, when its payload has `message_id` and `content`, the assistant's message: it
+   * follows the message that it answers, what the user wrote meanwhile follows it, and it becomes the head of the visible branch where
+   * that was the head. With the reason `rolled_back` the run's own messages are removed instead, and what followed them follows
+   * what they followed. Any other
    * event of a run that has ended, or of another attempt than the stored one, is refused as `run-not-active` (events
    * of a queued run excepted, whatever their attempt). One refused event does not hinder the others of the batch.
    */
   append (batch: readonly AppendedEvent[]): Promise<readonly Appended[]>
-  /** Events after a sequence, in order, at most `limit`. Throws `THREADLINE_THREAD_NOT_FOUND`. */
-  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[]>
+  /**
+   * Events after a sequence, in order, at most `limit`; `expired` when some of them are not kept any more. Throws
+   * `THREADLINE_THREAD_NOT_FOUND`.
+   */
+  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
 }
 
 export interface AppendedEvent {
@@ -158,4 +244,35 @@ export interface TicketStore {
   issue (secretHash: string, ticket: Omit<Ticket, 'userId'>, expiresAt: Date): Promise<void>
   /** Takes the ticket, once: undefined when it is unknown, used or expired. Called before there is an identity. */
   redeem (secretHash: string): Promise<Ticket | undefined>
+}
+
+export interface Usage {
+  readonly threads: number
+  readonly messages: number
+  readonly runs: number
+  /** Tokens of everything that models were asked in the user's name, by model. */
+  readonly models: ReadonlyArray<{ readonly model: string, readonly inputTokens: number, readonly outputTokens: number }>
+}
+
+/** What was erased. */
+export type Erased = Readonly<Record<'threads' | 'messages' | 'runs' | 'events', number>>
+
+/** All that is kept of the active user. */
+export interface AccountStore {
+  usage (): Promise<Usage>
+  /** Tokens that a model was asked for in the user's name beside the steps of a run: for a title. */
+  recordUsage (usage: { runId: RunId, threadId: ThreadId, model: string, inputTokens: number, outputTokens: number }): Promise<void>
+  /** Removes every row of the user from every table, at once and for good. Runs that still go on cannot store anything any more. */
+  erase (): Promise<Erased>
+}
+
+export interface Purged { readonly threads: number, readonly events: number }
+
+/** Housekeeping over all users, outside of any identity: each thread is worked on in the name of its own user. */
+export interface Upkeep {
+  /**
+   * Removes threads that were deleted before a time, with everything in them, and events stored before a time of threads in which
+   * nothing is unfinished; at most `limit` threads of each, the oldest first. Expired tickets go as well.
+   */
+  purge (what: { deletedBefore: Date, eventsBefore?: Date | undefined, limit: number }): Promise<Purged>
 }

@@ -3,20 +3,20 @@ import { WebSocket } from 'ws'
 import { startScriptedServer, uuid } from '../support/scripted-server.ts'
 import { startClient, startConnected } from '../support/threadline-client.ts'
 import { connectThreadline } from '../../client/connect.ts'
-import type { ThreadView } from '../../lib/protocol/events.ts'
+import { threadView } from '../support/views.ts'
+import type { PayloadOf, ThreadView } from '../../lib/protocol/events.ts'
 
 const first = uuid(1)
 const second = uuid(2)
-const view = (threadId: string, title: string | null = null): ThreadView =>
-  ({ thread_id: threadId, title, created_at: '2026-11-22T12:00:00.000Z', updated_at: '2026-11-22T12:00:00.000Z' })
+const view = (threadId: string, title: string | null = null): ThreadView => threadView(threadId, { title })
 /** Starts no closing handshake, as if the other side never answered it. */
 class DeafSocket extends WebSocket {
   override close (): void {}
 }
 
 const accepted = { message_id: uuid(90), run_id: `run_${first}_${uuid(91)}`, duplicate: false }
-const switched = (threadId: string): { thread: ThreadView, messages: [], sequence: number, epoch: string } =>
-  ({ thread: view(threadId), messages: [], sequence: 0, epoch: 'first' })
+const switched = (threadId: string): PayloadOf<'thread_switched'> =>
+  ({ thread: view(threadId), messages: [], has_more: false, sequence: 0, epoch: 'first', active_runs: [] })
 
 t.test('the client', async (t) => {
   const server = await startScriptedServer(t)
@@ -53,7 +53,7 @@ t.test('the client', async (t) => {
     connection.establish(null)
     await status('ready')
     const { id } = await connection.command()
-    connection.send('thread_list', { threads: [], total: 0, limit: 20, offset: 0 }, { reply_to: id })
+    connection.send('thread_list', { threads: [], total: 0, limit: 20, offset: 0, next_cursor: null }, { reply_to: id })
 
     t.same((await answer).payload.threads, [])
   })

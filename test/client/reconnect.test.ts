@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { ThreadlineClientError } from '../../client/client-error.ts'
 import { startScriptedServer, uuid } from '../support/scripted-server.ts'
+import { threadView } from '../support/views.ts'
 import { startClient, startConnected } from '../support/threadline-client.ts'
 
 const first = uuid(1)
@@ -18,7 +19,7 @@ t.test('after a drop the client', async (t) => {
     const { client, connection, clock, status, events } = await connected(t, { threadId: first })
     const switching = client.send({ type: 'switch_thread', payload: { thread_id: second } })
     connection.send('thread_switched', {
-      thread: { thread_id: second, title: null, created_at: '', updated_at: '' }, messages: [], sequence: 7, epoch: 'first'
+      thread: threadView(second), messages: [], has_more: false, sequence: 7, epoch: 'first', active_runs: []
     }, { reply_to: (await connection.command()).id })
     await switching
 
@@ -28,6 +29,7 @@ t.test('after a drop the client', async (t) => {
     await status('ready')
     clock.advance(reconnecting.delayMs)
     const next = await server.connection()
+    t.same(next.position, { after: '7', epoch: 'first' })
     next.establish(next.threadId, { sequence: 9 })
 
     t.match(await status('ready'), { threadId: second, reconnected: true, missed: 2 })
@@ -278,6 +280,59 @@ t.test('after a drop the client', async (t) => {
 
     t.match(await reader.next(), { value: { sequence: 2 } })
     t.match(await reader.next(), { value: { sequence: 3 } })
+  })
+
+  t.test('asks for the rest when it is lost again in the middle of what is told again (G91)', async (t) => {
+    const { client, connection, clock, status } = await connected(t, { threadId: first })
+    const reader = client.events()
+    const thinking = (to: typeof connection, sequence: number): void => {
+      to.send('agent_thinking', { message: String(sequence), step: 0 }, { sequence })
+    }
+    thinking(connection, 1)
+    await reader.next()
+
+    connection.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const second = await server.connection()
+    t.same(second.position, { after: '1', epoch: 'first' })
+    second.establish(first, { sequence: 5 })
+    thinking(second, 2)
+    await reader.next()
+    await reader.next()
+    second.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const third = await server.connection()
+
+    t.same(third.position, { after: '2', epoch: 'first' })
+    third.establish(first, { sequence: 5 })
+    for (const sequence of [3, 4, 5]) thinking(third, sequence)
+    third.send('resumed', { after: 2, replayed: 3, sequence: 5, epoch: 'first', active_runs: [] })
+    t.match(await reader.next(), { value: { type: 'connection_established' } })
+    for (const sequence of [3, 4, 5]) t.match(await reader.next(), { value: { sequence } })
+    t.match(await reader.next(), { value: { type: 'resumed' } })
+  })
+
+  t.test('goes on from a new position when the server cannot tell what was missed', async (t) => {
+    const { client, connection, clock, status } = await connected(t, { threadId: first })
+    connection.send('agent_thinking', { message: '1', step: 0 }, { sequence: 1 })
+    await connection.roundTrip()
+    connection.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const next = await server.connection()
+    const reader = client.events()
+    next.establish(first, { sequence: 3, epoch: 'second' })
+    next.send('resync_required', {
+      reason: 'epoch_changed', thread: threadView(first), messages: [], has_more: false, sequence: 3, epoch: 'second', active_runs: []
+    })
+    await status('ready')
+    t.match(await status('ready'), { reconnected: true, missed: null })
+    await reader.next()
+    t.match(await reader.next(), { value: { type: 'resync_required' } })
+
+    next.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+
+    t.same((await server.connection()).position, { after: '3', epoch: 'second' })
   })
 
   t.test('stays away when it is closed while it waits or connects', async (t) => {

@@ -14,6 +14,8 @@ export interface ReceivedCommand {
 
 export interface ScriptedConnection {
   readonly threadId: string | null
+  /** The position from which the client wants to be told, as it stands in the URL. */
+  readonly position: { readonly after: string | null, readonly epoch: string | null }
   readonly token: string
   readonly offered: readonly string[]
   /** The next command, or the next of that type; others stay. */
@@ -122,8 +124,10 @@ function script (socket: WebSocket, request: IncomingMessage): ScriptedConnectio
     }))
   }
 
+  const { searchParams } = new URL(request.url ?? '', 'http://localhost')
   return {
-    threadId: new URL(request.url ?? '', 'http://localhost').searchParams.get('thread_id'),
+    threadId: searchParams.get('thread_id'),
+    position: { after: searchParams.get('after'), epoch: searchParams.get('epoch') },
     token: offered.find((protocol) => protocol.startsWith('bearer.'))?.slice('bearer.'.length) ?? '',
     offered,
     command: (type) => commands.next((command) => type === undefined || command.type === type),
@@ -134,7 +138,7 @@ function script (socket: WebSocket, request: IncomingMessage): ScriptedConnectio
       user = userId
       thread = threadId
       send('connection_established', {
-        connection_id: `connection-${++events}`, user_id: userId, thread_id: threadId, token_expires_at: null, sequence, epoch
+        connection_id: `connection-${++events}`, user_id: userId, thread_id: threadId, token_expires_at: null, sequence, epoch, active_runs: []
       })
     },
     close (code, reason) { socket.close(code, reason) },

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { runId, startScriptedServer, uuid, type ScriptedConnection, type ScriptedServer } from '../../support/scripted-server.ts'
+import { messageView, threadView } from '../../support/views.ts'
 
 const program = join(import.meta.dirname, '../../../bin/chat.ts')
 const threadId = uuid(0xabcdef)
@@ -90,15 +91,15 @@ t.test('the chat', async (t) => {
     connection.establish(null)
     const created = await connection.command()
     t.same(created.payload, { title: 'plans' })
-    const thread = { thread_id: threadId, title: 'plans', created_at: '', updated_at: '' }
+    const thread = threadView(threadId, { title: 'plans' })
     connection.send('thread_created', thread, { reply_to: created.id })
     const switching = await connection.command()
     t.match(switching, { type: 'switch_thread', payload: { thread_id: threadId } })
-    connection.send('thread_switched', { thread, messages: [], sequence: 0, epoch: 'first' }, { reply_to: switching.id, thread_id: threadId })
+    connection.send('thread_switched', { thread, messages: [], has_more: false, sequence: 0, epoch: 'first', active_runs: [] }, { reply_to: switching.id, thread_id: threadId })
     await accept(connection)
     const list = await connection.command('list_threads')
 
-    connection.send('thread_list', { threads: [thread], total: 1, limit: 20, offset: 0 }, { reply_to: list.id, thread_id: threadId })
+    connection.send('thread_list', { threads: [thread], total: 1, limit: 20, offset: 0, next_cursor: null }, { reply_to: list.id, thread_id: threadId })
     connection.send('agent_completed', { status: 'completed' }, { ...inRun, sequence: 1 })
 
     const { code, stdout } = await ended
@@ -118,7 +119,7 @@ t.test('the chat', async (t) => {
     t.same(connection.unread, [])
     connection.send('agent_completed', { status: 'completed' }, { ...inRun, sequence: 2 })
     const { id } = await connection.command('switch_thread')
-    connection.send('thread_switched', { thread: { thread_id: uuid(7), title: null, created_at: '', updated_at: '' }, messages: [], sequence: 0, epoch: 'first' }, { reply_to: id })
+    connection.send('thread_switched', { thread: threadView(uuid(7)), messages: [], has_more: false, sequence: 0, epoch: 'first', active_runs: [] }, { reply_to: id })
 
     t.equal((await ended).code, 0)
   })
@@ -155,10 +156,13 @@ t.test('the chat', async (t) => {
     connection.drop()
 
     const next = await server.connection()
-    next.establish(next.threadId, { sequence: 5 })
+    next.establish(next.threadId, { sequence: 5, epoch: 'second' })
+    next.send('resync_required', {
+      reason: 'epoch_changed', thread: threadView(threadId), messages: [], has_more: false, sequence: 5, epoch: 'second', active_runs: []
+    })
     const history = await next.command('get_thread_history')
     next.send('thread_history', {
-      messages: [{ message_id: uuid(4), thread_id: threadId, run_id: run, role: 'assistant', content: 'the answer', created_at: '' }], has_more: false
+      messages: [messageView({ message_id: uuid(4), thread_id: threadId, run_id: run, role: 'assistant', content: 'the answer' })], has_more: false
     }, { reply_to: history.id })
 
     const { code, stdout } = await ended
@@ -180,7 +184,7 @@ t.test('the chat', async (t) => {
     next.send('message_accepted', { message_id: uuid(3), run_id: run, duplicate: true }, { reply_to: id })
     const switching = await next.command()
     t.match(switching, { type: 'switch_thread', payload: { thread_id: threadId } })
-    next.send('thread_switched', { thread: { thread_id: threadId, title: null, created_at: '', updated_at: '' }, messages: [], sequence: 0, epoch: 'first' }, { reply_to: switching.id })
+    next.send('thread_switched', { thread: threadView(threadId), messages: [], has_more: false, sequence: 0, epoch: 'first', active_runs: [] }, { reply_to: switching.id })
     next.send('agent_completed', { status: 'completed' }, { ...inRun, sequence: 1 })
 
     t.equal((await ended).code, 0)

@@ -2,8 +2,9 @@ import t from 'tap'
 import { findThread, helpLines, parseInput } from '../../../bin/chat/parse-input.ts'
 import type { ThreadView } from '../../../lib/protocol/events.ts'
 import { uuid } from '../../support/scripted-server.ts'
+import { threadView } from '../../support/views.ts'
 
-const view = (threadId: string): ThreadView => ({ thread_id: threadId, title: null, created_at: '', updated_at: '' })
+const view = (threadId: string): ThreadView => threadView(threadId)
 
 t.test('a line is a message unless it begins with a slash', async (t) => {
   t.same(parseInput('  hello there '), { kind: 'message', content: 'hello there' })

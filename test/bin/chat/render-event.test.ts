@@ -6,11 +6,12 @@ import { renderStatus } from '../../../bin/chat/render-status.ts'
 import type { ThreadlineEvent } from '../../../client/threadline-event.ts'
 import type { EventType, PayloadOf } from '../../../lib/protocol/events.ts'
 import { runId, uuid } from '../../support/scripted-server.ts'
+import { threadView } from '../../support/views.ts'
 
 const threadId = uuid(0xabcdef)
 const run = runId(threadId, 0x123456)
 const plain: View = { paint: (_style, text) => text, threadId, isStreamed: () => false }
-const thread = (id: string, title: string | null): PayloadOf<'thread_created'> => ({ thread_id: id, title, created_at: '', updated_at: '' })
+const thread = (id: string, title: string | null): PayloadOf<'thread_created'> => threadView(id, { title })
 
 function event<Name extends EventType> (type: Name, payload: PayloadOf<Name>, envelope: { run_id?: string, user_id?: string, thread_id?: string | null } = {}): ThreadlineEvent {
   return {
@@ -109,7 +110,7 @@ t.test('a status says what became of the connection', async (t) => {
   t.equal(status({ state: 'closed' }), undefined)
   t.equal(status({ state: 'ready', threadId: null, reconnected: false, missed: null }), '● alice is connected · no thread yet · /help lists the commands')
   t.equal(status({ state: 'ready', threadId, reconnected: true, missed: 0 }), '● connected again · thread abcdef')
-  t.match(status({ state: 'ready', threadId, reconnected: true, missed: 3 }), /3 events were missed/)
+  t.match(status({ state: 'ready', threadId, reconnected: true, missed: 3 }), /3 events were missed and follow/)
   t.match(status({ state: 'ready', threadId, reconnected: true, missed: null }), /\/history/)
   t.equal(status({ state: 'reconnecting', attempt: 1, delayMs: 1_234, closeCode: 1001, reason: 'drain' }), '○ the connection is lost (1001 drain); trying again in 1.2 s')
   t.equal(status({ state: 'reconnecting', attempt: 2, delayMs: 0, closeCode: 1006, reason: '' }), '○ still no connection (1006); trying again in 0.0 s')
