@@ -68,11 +68,12 @@ export class Connection {
 
   /**
    * Pings the peer; cuts it off when nothing was heard of it for longer than `silentMs`, and says goodbye when it has said nothing
-   * for longer than `idleMs` (0: it may be idle for ever).
+   * for longer than `idleMs` (0: it may be idle for ever). A peer that cannot be heard is only pinged.
    */
   beat ({ silentMs, idleMs }: { silentMs: number, idleMs: number }): void {
     const now = performance.now()
-    if (now - this.#heardAt > silentMs) this.#outbox.terminate()
+    if (!this.#outbox.duplex) this.#outbox.ping()
+    else if (now - this.#heardAt > silentMs) this.#outbox.terminate()
     else if (idleMs > 0 && now - this.#spokenAt > idleMs) this.close('idle')
     else this.#outbox.ping()
   }
@@ -83,6 +84,9 @@ export class Connection {
   }
 
   terminate (): void { this.#outbox.terminate() }
+
+  /** Resolves when what was written has left this process, or the client is gone. */
+  drained (): Promise<void> { return this.#outbox.drained() }
 
   /** Whether an event of this thread is meant for this connection, now or once it has entered. */
   wants (threadId: ThreadId): boolean {
@@ -119,18 +123,18 @@ export class Connection {
   write (event: ServerEvent, frame: string = JSON.stringify(event)): Sent {
     guard({ userId: event.user_id }, 'socket.send')
     guard({ userId: this.userId }, 'socket.send')
-    return this.#send(frame)
+    return this.#send(event, frame)
   }
 
   /** Writes an event of a thread: its thread, the connection's and the active one must be the same. */
   writeThreadEvent (event: ThreadEvent, frame: string): Sent {
     guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'socket.send')
     guard({ userId: this.userId, threadId: this.threadId ?? null }, 'socket.send')
-    return this.#send(frame)
+    return this.#send(event, frame)
   }
 
-  #send (frame: string): Sent {
-    const sent = this.#outbox.send(frame)
+  #send (event: ServerEvent, frame: string): Sent {
+    const sent = this.#outbox.send(event, frame)
     if (sent === 'overflow') this.#life.move('closing') // the outbox has said goodbye itself
     return sent
   }

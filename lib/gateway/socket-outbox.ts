@@ -1,0 +1,80 @@
+import type { WebSocket } from 'ws'
+import { closeCodes, type CloseReason } from '../protocol/close-codes.ts'
+import type { ServerEvent } from '../protocol/events.ts'
+import type { Outbox, Sent } from './outbox.ts'
+
+/**
+ * The way out to one socket. What the client has not read is bounded by `maxBytes`, its largest frame not counted: one answer may be
+ * larger, which says nothing of the client.
+ */
+export class SocketOutbox implements Outbox {
+  readonly duplex = true
+  readonly gone: Promise<void>
+  readonly #socket: WebSocket
+  readonly #maxBytes: number
+  readonly #closeTimeoutMs: number
+  #overflowed = false
+  /** Bytes of the largest frame since nothing was waiting. */
+  #largest = 0
+  #draining: PromiseWithResolvers<void> | undefined
+
+  constructor (socket: WebSocket, limits: { maxBytes: number, closeTimeoutMs: number }) {
+    this.#socket = socket
+    this.#maxBytes = limits.maxBytes
+    this.#closeTimeoutMs = limits.closeTimeoutMs
+    this.gone = new Promise((resolve) => {
+      socket.once('close', () => {
+        this.#draining?.resolve()
+        resolve()
+      })
+    })
+  }
+
+  send (_event: ServerEvent, frame: string): Sent {
+    if (this.#overflowed) return 'overflow'
+    if (this.#socket.readyState !== this.#socket.OPEN) return 'dead'
+    const bytes = Buffer.byteLength(frame)
+    const waiting = this.#socket.bufferedAmount
+    this.#largest = Math.max(waiting === 0 ? 0 : this.#largest, bytes)
+    if (waiting + bytes - this.#largest > this.#maxBytes) {
+      this.#overflowed = true
+      this.close('slowConsumer')
+      return 'overflow'
+    }
+    this.#socket.send(frame, this.#written)
+    return 'sent'
+  }
+
+  drained (): Promise<void> {
+    if (this.#isDrained()) return Promise.resolve()
+    this.#draining ??= Promise.withResolvers()
+    return this.#draining.promise
+  }
+
+  /** A client that does not answer is cut off after the time limit. */
+  close (reason: CloseReason): void {
+    if (this.#socket.readyState === this.#socket.CLOSED) return
+    this.#socket.close(closeCodes[reason], reason)
+    const timer = setTimeout(() => { this.#socket.terminate() }, this.#closeTimeoutMs)
+    this.#socket.once('close', () => { clearTimeout(timer) })
+  }
+
+  ping (): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping()
+  }
+
+  terminate (): void {
+    this.#socket.terminate()
+  }
+
+  /** Called for each frame that was given to the operating system, or cannot be any more. */
+  readonly #written = (): void => {
+    if (this.#draining === undefined || !this.#isDrained()) return
+    this.#draining.resolve()
+    this.#draining = undefined
+  }
+
+  #isDrained (): boolean {
+    return this.#socket.bufferedAmount === 0 || this.#socket.readyState === this.#socket.CLOSED
+  }
+}
