@@ -2,12 +2,13 @@ import pg from 'pg'
 import { isThreadlineError, ThreadlineError, type ErrorCode } from '../errors.ts'
 
 /** Raised by our own functions, in a class of SQLSTATE that Postgres leaves to applications. */
-const ownStates: Readonly<Record<string, ErrorCode>> = {
-  TL001: 'THREADLINE_NO_CONTEXT',
-  TL002: 'THREADLINE_THREAD_NOT_FOUND',
-  TL003: 'THREADLINE_THREAD_BUSY',
-  TL004: 'THREADLINE_QUEUE_FULL',
-  TL005: 'THREADLINE_CONFLICT'
+const ownStates: Readonly<Record<string, { readonly code: ErrorCode, readonly message?: string }>> = {
+  TL001: { code: 'THREADLINE_NO_CONTEXT' },
+  TL002: { code: 'THREADLINE_THREAD_NOT_FOUND' },
+  TL003: { code: 'THREADLINE_THREAD_BUSY' },
+  TL004: { code: 'THREADLINE_QUEUE_FULL' },
+  TL005: { code: 'THREADLINE_CONFLICT' },
+  TL006: { code: 'THREADLINE_NOT_FOUND', message: 'There is no such message' }
 }
 
 const uniqueViolation = '23505'
@@ -26,7 +27,7 @@ export function toStorageError (error: unknown): unknown {
   if (!(error instanceof pg.DatabaseError)) return unavailable(error)
   const state = error.code ?? ''
   const own = ownStates[state]
-  if (own !== undefined) return new ThreadlineError(own, undefined, { cause: error })
+  if (own !== undefined) return new ThreadlineError(own.code, own.message, { cause: error })
   if (state === uniqueViolation) return new ThreadlineError('THREADLINE_CONFLICT', undefined, { cause: error })
   if (untranslatable.includes(state)) return new ThreadlineError('THREADLINE_BAD_REQUEST', undefined, { cause: error })
   if (unavailableClasses.includes(state.slice(0, 2)) || unavailableStates.includes(state)) return unavailable(error)

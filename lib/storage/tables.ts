@@ -9,9 +9,13 @@ export interface ThreadsTable {
   thread_id: string
   user_id: string
   title: string | null
+  metadata: Generated<Json>
   last_sequence: Generated<number>
+  kept_after: Generated<number>
+  head_message_id: string | null
   created_at: Generated<Timestamp>
   updated_at: Generated<Timestamp>
+  archived_at: Timestamp | null
   deleted_at: Timestamp | null
   listed: GeneratedAlways<boolean>
 }
@@ -40,13 +44,13 @@ export interface MessagesTable {
   thread_id: string
   message_id: string
   user_id: string
-  run_id: string
+  run_id: string | null
+  parent_id: string | null
   turn: number
   ordinal: GeneratedAlways<number>
   role: 'user' | 'assistant'
   content: string
   metadata: Json
-  client_id: string | null
   created_at: Generated<Timestamp>
 }
 
@@ -62,6 +66,17 @@ export interface RunEventsTable {
   created_at: Generated<Timestamp>
 }
 
+export interface UsageTable {
+  run_id: string
+  step: number
+  thread_id: string
+  user_id: string
+  model: string
+  input_tokens: number
+  output_tokens: number
+  created_at: Generated<Timestamp>
+}
+
 export interface TicketsTable {
   secret_hash: string
   user_id: string
@@ -74,6 +89,7 @@ export interface Tables {
   runs: RunsTable
   messages: MessagesTable
   run_events: RunEventsTable
+  usage: UsageTable
   tickets: TicketsTable
 }
 

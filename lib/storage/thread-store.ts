@@ -9,9 +9,11 @@ import type { ThreadStore } from './storage.ts'
 import { query, type ThreadsTable } from './tables.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 
-export type ThreadRow = Pick<Selectable<ThreadsTable>, 'thread_id' | 'user_id' | 'title' | 'created_at' | 'updated_at'>
+export const viewed = [
+  'thread_id', 'user_id', 'title', 'metadata', 'created_at', 'updated_at', 'archived_at', 'deleted_at'
+] as const
 
-const viewed = ['thread_id', 'user_id', 'title', 'created_at', 'updated_at'] as const
+export type ThreadRow = Pick<Selectable<ThreadsTable>, typeof viewed[number]>
 
 /** The threads of the active user that are not deleted. */
 export function createThreadStore (units: UnitsOfWork): ThreadStore {
@@ -58,7 +60,15 @@ export async function requireThread (unit: UnitOfWork, threadId: ThreadId): Prom
 /** The row as a client sees it. The last check before it leaves the storage. */
 export function toThreadView (row: ThreadRow): ThreadView {
   guard({ userId: toUserId(row.user_id) }, 'storage')
-  return { thread_id: row.thread_id, title: row.title, created_at: row.created_at, updated_at: row.updated_at }
+  return {
+    thread_id: row.thread_id,
+    title: row.title,
+    metadata: row.metadata,
+    created_at: row.created_at,
+    updated_at: row.updated_at,
+    archived_at: row.archived_at,
+    deleted_at: row.deleted_at
+  }
 }
 
 // Its runs end with it: nobody can follow them any more, and a start must not find them unfinished.

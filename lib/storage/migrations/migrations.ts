@@ -4,6 +4,7 @@ import * as rowLevelSecurity from './0002-row-level-security.ts'
 import * as acceptAndClaim from './0003-accept-and-claim.ts'
 import * as appendEvents from './0004-append-events.ts'
 import * as epoch from './0005-epoch.ts'
+import * as conversations from './0006-conversations.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -14,5 +15,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0002-row-level-security': rowLevelSecurity,
   '0003-accept-and-claim': acceptAndClaim,
   '0004-append-events': appendEvents,
-  '0005-epoch': epoch
+  '0005-epoch': epoch,
+  '0006-conversations': conversations
 }
