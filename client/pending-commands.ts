@@ -1,5 +1,6 @@
 import type { CommandType } from '../lib/protocol/commands.ts'
-import { answerTypes, type AnswerTo, type CommandToSend } from './answers.ts'
+import type { EventType } from '../lib/protocol/events.ts'
+import { answers, type AnswerTo, type CommandToSend } from './answers.ts'
 import { ThreadlineClientError } from './client-error.ts'
 import type { Clock } from './clock.ts'
 import type { ThreadlineEvent } from './threadline-event.ts'
@@ -86,7 +87,7 @@ export class PendingCommands {
     if (event.type === 'error') {
       const { code, message, retryable } = event.payload
       pending.settle(new ThreadlineClientError(code, { message, retryable }))
-    } else if (event.type === answerTypes[pending.command.type] || event.type === 'resync_required') {
+    } else if (isAnswer(event, pending.command.type)) {
       pending.settle(event)
     }
   }
@@ -112,6 +113,10 @@ export class PendingCommands {
   #threadToCome (): string | undefined {
     return [...this.#pending.values()].map(({ command }) => switchTarget(command)).findLast((target) => target !== undefined)
   }
+}
+
+function isAnswer ({ type }: ThreadlineEvent, command: CommandType): boolean {
+  return (answers[command] as readonly EventType[]).includes(type) // widened: the list of one command holds no other's types
 }
 
 function switchTarget ({ type, payload }: CommandToSend<CommandType>): string | undefined {

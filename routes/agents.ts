@@ -10,7 +10,12 @@ const Agents = Type.Object({
 /** The agents that can be talked to. */
 export default async function agents (app: FastifyInstance): Promise<void> {
   app.withTypeProvider<TypeBoxTypeProvider>().get('/v1/agents', {
-    schema: { summary: 'The agents of this server', response: { 200: Agents, '4xx': ErrorBody, '5xx': ErrorBody } }
+    schema: {
+      operationId: 'listAgents',
+      tags: ['Agents'],
+      summary: 'The agents of this server',
+      response: { 200: Agents, '4xx': ErrorBody, '5xx': ErrorBody }
+    }
   }, async () => ({
     default: app.config.defaultAgent,
     agents: app.agents.agents.map(({ name, description, tools }) => ({ name, description, tools: [...tools] }))

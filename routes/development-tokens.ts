@@ -21,7 +21,14 @@ export default async function developmentTokens (app: FastifyInstance): Promise<
 
   app.withTypeProvider<TypeBoxTypeProvider>().post('/v1/dev/tokens', {
     config: { public: true },
-    schema: { summary: 'A token for development', body: TokenRequest, response: { 201: Token, '4xx': ErrorBody, '5xx': ErrorBody } }
+    schema: {
+      operationId: 'createDevelopmentToken',
+      tags: ['Account'],
+      summary: 'A token for development',
+      description: 'Exists only where the server has no keys of its own, and then serves this machine only.',
+      body: TokenRequest,
+      response: { 201: Token, '4xx': ErrorBody, '5xx': ErrorBody }
+    }
   }, async ({ body }, reply) => {
     const userId = toUserId(body.user_id)
     const { token, expiresAt } = await developmentTokens.sign({ userId, expiresInSeconds: body.expires_in_seconds })

@@ -7,11 +7,19 @@ const Health = Type.Object({ status: Type.Literal('ok') })
 /** For probes: `/health/live` answers while the process serves, `/health/ready` while it can store messages. */
 export default async function health (app: FastifyInstance): Promise<void> {
   const typed = app.withTypeProvider<TypeBoxTypeProvider>()
-  const schema = { response: { 200: Health, '5xx': ErrorBody } }
+  const common = { tags: ['Service'], response: { 200: Health, '4xx': ErrorBody, '5xx': ErrorBody } }
   const ready = shareFor(readyMs, () => app.storage.ping())
 
-  typed.get('/health/live', { config: { public: true }, logLevel: 'warn', schema }, async () => ({ status: 'ok' as const }))
-  typed.get('/health/ready', { config: { public: true }, logLevel: 'warn', schema }, async () => {
+  typed.get('/health/live', {
+    config: { public: true },
+    logLevel: 'warn',
+    schema: { operationId: 'getLiveness', summary: 'Whether the process serves', ...common }
+  }, async () => ({ status: 'ok' as const }))
+  typed.get('/health/ready', {
+    config: { public: true },
+    logLevel: 'warn',
+    schema: { operationId: 'getReadiness', summary: 'Whether messages can be stored', ...common }
+  }, async () => {
     await ready()
     return { status: 'ok' as const }
   })

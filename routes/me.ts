@@ -10,6 +10,11 @@ const Me = Type.Object({
 /** Who the server takes the caller for. */
 export default async function me (app: FastifyInstance): Promise<void> {
   app.withTypeProvider<TypeBoxTypeProvider>().get('/v1/me', {
-    schema: { summary: 'The authenticated user', response: { 200: Me, '4xx': ErrorBody, '5xx': ErrorBody } }
+    schema: {
+      operationId: 'getMe',
+      tags: ['Account'],
+      summary: 'The authenticated user',
+      response: { 200: Me, '4xx': ErrorBody, '5xx': ErrorBody }
+    }
   }, async ({ caller }) => ({ user_id: caller.userId, token_expires_at: caller.expiresAt.toISOString() }))
 }

@@ -1,11 +1,10 @@
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
+import { ErrorBody } from '../lib/protocol/error-body.ts'
+import { Handshake } from '../lib/protocol/handshake.ts'
 import { toThreadId } from '../lib/protocol/ids.ts'
 
-const Handshake = Type.Object({
-  thread_id: Type.Optional(Type.String({ description: 'A thread of the user, in which the connection starts' })),
-  ticket: Type.Optional(Type.String({ description: 'A ticket of POST /v1/tickets, where no header can be set' }))
-})
+const Opened = Type.Null({ description: 'The socket is open, and speaks the subprotocol threadline.v1' })
 
 /**
  * The socket of the chat. Everything that can refuse it is asked before the upgrade, so that the refusal is an answer: the token, the
@@ -15,7 +14,15 @@ export default async function socket (app: FastifyInstance): Promise<void> {
   app.withTypeProvider<TypeBoxTypeProvider>().get('/v1/socket', {
     websocket: true,
     config: { socket: true },
-    schema: { summary: 'Chat over WebSocket, subprotocol threadline.v1', querystring: Handshake },
+    schema: {
+      operationId: 'openSocket',
+      tags: ['Chat'],
+      summary: 'Chat over WebSocket',
+      description: 'What is said on the socket, and how a browser authenticates, is told by /v1/asyncapi.json.',
+      security: [{ bearer: [] }, { ticket: [] }],
+      querystring: Handshake,
+      response: { 101: Opened, '4xx': ErrorBody, '5xx': ErrorBody }
+    },
     preHandler: async ({ query }) => {
       app.gateway.admit()
       if (query.thread_id !== undefined) await app.storage.threads.require(toThreadId(query.thread_id))

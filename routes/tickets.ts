@@ -10,7 +10,12 @@ const Ticket = Type.Object({
 /** Buys a ticket for a socket whose client cannot set headers or offer subprotocols. */
 export default async function tickets (app: FastifyInstance): Promise<void> {
   app.withTypeProvider<TypeBoxTypeProvider>().post('/v1/tickets', {
-    schema: { summary: 'A single-use ticket for one socket', response: { 201: Ticket, '4xx': ErrorBody, '5xx': ErrorBody } }
+    schema: {
+      operationId: 'createTicket',
+      tags: ['Account'],
+      summary: 'A single-use ticket for one socket',
+      response: { 201: Ticket, '4xx': ErrorBody, '5xx': ErrorBody }
+    }
   }, async ({ caller }, reply) => {
     const { ticket, expiresAt } = await app.authentication.tickets.issue(caller.expiresAt)
     return await reply.code(201).header('cache-control', 'no-store').send({ ticket, expires_at: expiresAt.toISOString() })
