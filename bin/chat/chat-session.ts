@@ -87,6 +87,8 @@ export class ChatSession {
       case 'new': return this.#new(input.title)
       case 'threads': return this.#answered(this.#client.send({ type: 'list_threads', payload: {} }))
       case 'history': return this.#answered(this.#client.send({ type: 'get_thread_history', payload: {} }))
+      case 'search': return this.#answered(this.#client.send({ type: 'search_threads', payload: { query: input.query } }))
+      case 'again': return this.#again()
       case 'stop': return this.#answered(this.#client.send({ type: 'stop_agent', payload: {} }))
       case 'agent':
         this.#agent = input.name
@@ -105,6 +107,11 @@ export class ChatSession {
     // A message that was accepted before a drop may have opened a thread that this connection was never told of.
     if (threadOf(runId) !== this.#client.threadId) await this.#switch(threadOf(runId))
     return { ok: true, runId }
+  }
+
+  async #again (): Promise<Handled> {
+    const { payload } = await this.#client.send({ type: 'regenerate', payload: {} }, { resend: true })
+    return { ok: true, runId: payload.run_id }
   }
 
   async #new (title: string | undefined): Promise<Handled> {
@@ -131,6 +138,7 @@ export class ChatSession {
   #receive (event: ThreadlineEvent): void {
     const { screen, paint } = this.#settings
     if (event.type === 'thread_list') this.#listed = event.payload.threads
+    if (event.type === 'search_results') this.#listed = event.payload.results.map(({ thread }) => thread)
     const isStreamed = (runId: string): boolean => this.#streamed.has(runId)
     for (const printed of renderEvent(event, { paint, threadId: this.#client.threadId, isStreamed })) screen.print(printed)
 

@@ -2,8 +2,9 @@ import type { ThreadView } from '../../lib/protocol/events.ts'
 
 /** What a typed line asks for. */
 export type ChatInput =
-  | { readonly kind: 'nothing' | 'threads' | 'history' | 'stop' | 'who' | 'help' | 'quit' }
+  | { readonly kind: 'nothing' | 'threads' | 'history' | 'again' | 'stop' | 'who' | 'help' | 'quit' }
   | { readonly kind: 'message', readonly content: string }
+  | { readonly kind: 'search', readonly query: string }
   | { readonly kind: 'switch' | 'delete', readonly target: string }
   | { readonly kind: 'new', readonly title: string | undefined }
   | { readonly kind: 'rename', readonly title: string }
@@ -24,6 +25,8 @@ const commands: Readonly<Record<string, Command>> = {
   rename: { usage: '<title>', about: 'give this thread a title', parse: needed('rename', (title) => ({ kind: 'rename', title })) },
   delete: { usage: '<number|id|this>', about: 'delete a thread', parse: needed('delete', (target) => ({ kind: 'delete', target })) },
   history: { usage: '', about: 'the last messages of this thread', parse: () => ({ kind: 'history' }) },
+  search: { usage: '<words>', about: 'threads and messages with these words', parse: needed('search', (query) => ({ kind: 'search', query })) },
+  again: { usage: '', about: 'answer my last message once more', parse: () => ({ kind: 'again' }) },
   stop: { usage: '', about: 'stop what runs in this thread', parse: () => ({ kind: 'stop' }) },
   agent: { usage: '[name]', about: 'who answers your next messages', parse: (name) => ({ kind: 'agent', name: name || undefined }) },
   who: { usage: '', about: 'who and where you are', parse: () => ({ kind: 'who' }) },

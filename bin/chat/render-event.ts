@@ -53,7 +53,7 @@ const renderers: { readonly [Name in EventType]?: Renderer<Name> } = {
   branch_selected: ({ payload }, { paint }) => [paint('dim', 'the thread goes on from here'), ...messages(payload.messages, paint)],
   search_results: ({ payload: { results } }, { paint }) => [
     results.length === 0 ? 'nothing found' : `found in ${counted(results.length, 'thread')}`,
-    ...results.flatMap((found) => [`   ${thread(found.thread, paint)}`, `     ${oneLine(found.snippet)}`])
+    ...results.flatMap((found, index) => [`${String(index + 1).padStart(4)} ${thread(found.thread, paint)}`, `     ${oneLine(found.snippet)}`])
   ],
   thread_deleted: ({ payload }, { paint }) => [`− thread ${paint(colourOf(payload.thread_id), shortId(payload.thread_id))} is deleted`],
   thread_list: ({ payload: { threads, total } }, view) => [

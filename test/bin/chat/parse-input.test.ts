@@ -22,11 +22,13 @@ t.test('commands take what they need', async (t) => {
   t.same(parseInput('/delete this'), { kind: 'delete', target: 'this' })
   t.same(parseInput('/agent researcher'), { kind: 'agent', name: 'researcher' })
   t.same(parseInput('/agent'), { kind: 'agent', name: undefined })
-  for (const kind of ['history', 'stop', 'who', 'help', 'quit'] as const) t.same(parseInput(`/${kind}`), { kind })
+  t.same(parseInput('/search red otters'), { kind: 'search', query: 'red otters' })
+  for (const kind of ['history', 'again', 'stop', 'who', 'help', 'quit'] as const) t.same(parseInput(`/${kind}`), { kind })
 })
 
 t.test('a command without what it needs, or that does not exist, is told and never sent as a message', async (t) => {
   t.same(parseInput('/switch'), { kind: 'invalid', message: '/switch <number|id>' })
+  t.same(parseInput('/search'), { kind: 'invalid', message: '/search <words>' })
   t.same(parseInput('/rename  '), { kind: 'invalid', message: '/rename <title>' })
   t.match(parseInput('/swich 2'), { kind: 'invalid', message: /no \/swich/ })
   t.match(parseInput('/toString'), { kind: 'invalid' })
@@ -34,7 +36,7 @@ t.test('a command without what it needs, or that does not exist, is told and nev
 })
 
 t.test('help names every command', async (t) => {
-  for (const name of ['threads', 'switch', 'new', 'rename', 'delete', 'history', 'stop', 'agent', 'who', 'help', 'quit']) {
+  for (const name of ['threads', 'switch', 'new', 'rename', 'delete', 'history', 'search', 'again', 'stop', 'agent', 'who', 'help', 'quit']) {
     t.ok(helpLines.some((line) => line.startsWith(`/${name} `)), name)
   }
 })

@@ -6,7 +6,7 @@ import { renderStatus } from '../../../bin/chat/render-status.ts'
 import type { ThreadlineEvent } from '../../../client/threadline-event.ts'
 import type { EventType, PayloadOf } from '../../../lib/protocol/events.ts'
 import { runId, uuid } from '../../support/scripted-server.ts'
-import { threadView } from '../../support/views.ts'
+import { messageView, threadView } from '../../support/views.ts'
 
 const threadId = uuid(0xabcdef)
 const run = runId(threadId, 0x123456)
@@ -28,7 +28,7 @@ t.test('each event is a line that begins with its user, thread and run', async (
   t.same(render('agent_thinking', { message: 'hm', step: 0 }, inRun), ['alice abcdef·123456 … hm'])
   t.same(render('tool_executing', { tool_call_id: 'a', tool: 'clock', parameters: { zone: 'UTC' } }, inRun), ['alice abcdef·123456 ⚙ clock {"zone":"UTC"}'])
   t.same(render('message_accepted', { message_id: uuid(3), run_id: run, duplicate: false }), ['alice abcdef ✓ accepted'])
-  t.same(render('thread_list', { threads: [], total: 0, limit: 20, offset: 0 }, { thread_id: null }), ['alice no thread no threads yet'])
+  t.same(render('thread_list', { threads: [], total: 0, limit: 20, offset: 0, next_cursor: null }, { thread_id: null }), ['alice no thread no threads yet'])
 })
 
 t.test('a delta is a piece of a growing text', async (t) => {
@@ -57,19 +57,36 @@ t.test('the end of a run tells how it ended, and its text if that was not seen b
 t.test('threads are numbered for /switch, and the present one is marked', async (t) => {
   const threads = [thread(uuid(0x111111), 'first'), thread(threadId, null)]
 
-  t.same(render('thread_list', { threads, total: 12, limit: 2, offset: 0 }), [
+  t.same(render('thread_list', { threads, total: 12, limit: 2, offset: 0, next_cursor: null }), [
     'alice abcdef 2 of 12 threads',
     '   1   thread 111111 first',
     '   2 → thread abcdef untitled'
   ])
 })
 
-t.test('a history is a line a message', async (t) => {
-  const message = { message_id: uuid(4), thread_id: threadId, run_id: null, created_at: '' }
-  const messages = [{ ...message, role: 'user', content: 'hello' }, { ...message, role: 'assistant', content: 'a\nb' }] as const
+t.test('what was found is numbered as well', async (t) => {
+  const found = { thread: thread(threadId, 'x'), message: null, snippet: 'red «otters»\nswim' }
 
-  t.same(render('thread_history', { messages: [...messages], has_more: true }), ['alice abcdef 2 messages, and older ones', '   you   hello', '   agent a b'])
-  t.same(render('thread_switched', { thread: thread(threadId, 'x'), messages: [...messages], sequence: 1, epoch: 'a' }), ['alice abcdef → thread abcdef x', '   you   hello', '   agent a b'])
+  t.same(render('search_results', { results: [found], next_cursor: null }), [
+    'alice abcdef found in 1 thread', '   1 thread abcdef x', '     red «otters» swim'
+  ])
+  t.same(render('search_results', { results: [], next_cursor: null }), ['alice abcdef nothing found'])
+})
+
+t.test('a history is a line a message', async (t) => {
+  const message = { message_id: uuid(4), thread_id: threadId }
+  const messages = [messageView({ ...message, role: 'user', content: 'hello' }), messageView({ ...message, role: 'assistant', content: 'a\nb' })]
+  const shown = ['   you   hello', '   agent a b']
+  const standing = { has_more: false, sequence: 1, epoch: 'a', active_runs: [] }
+
+  t.same(render('thread_history', { messages, has_more: true }), ['alice abcdef 2 messages, and older ones', ...shown])
+  t.same(render('thread_switched', { thread: thread(threadId, 'x'), messages, ...standing }), ['alice abcdef → thread abcdef x', ...shown])
+  t.same(render('branch_selected', { messages, has_more: false }), ['alice abcdef the thread goes on from here', ...shown])
+  t.same(render('resync_required', { reason: 'epoch_changed', thread: thread(threadId, 'x'), messages, ...standing }), [
+    'alice abcdef ↻ what was missed is not kept any more; this is the thread now', ...shown
+  ])
+  t.same(render('resumed', { after: 0, replayed: 2, sequence: 2, epoch: 'a', active_runs: [] }), ['alice abcdef ↻ 2 events told again'])
+  t.same(render('resumed', { after: 2, replayed: 0, sequence: 2, epoch: 'a', active_runs: [] }), [])
 })
 
 t.test('every other event is a line too, and an unknown one is shown as it came', async (t) => {
