@@ -1,16 +1,17 @@
 import { SpanKind, trace, type Link, type Span } from '@opentelemetry/api'
 import { enterThread, identityAttributes } from '../context/current-thread.ts'
 import { failSpan, withHop } from '../context/hop.ts'
-import { createIdentity, type Identity } from '../context/identity.ts'
+import { createIdentity } from '../context/identity.ts'
 import type { Logger } from '../context/logger.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
-import type { CommandNeeds, HandlerConnection, HandlerTools } from '../handlers/handler.ts'
-import { commandNeeds, handleCommand } from '../handlers/handlers.ts'
+import type { HandlerConnection, HandlerTools } from '../handlers/handler.ts'
+import { handleCommand } from '../handlers/handlers.ts'
 import type { Command } from '../protocol/commands.ts'
 import { decodeCommand, type FrameNames } from '../protocol/decode-command.ts'
-import { newRequestId, newRunId, newThreadId, toThreadId, type ThreadId } from '../protocol/ids.ts'
+import { newRequestId } from '../protocol/ids.ts'
 import type { Connection } from './connection.ts'
+import { identityOfCommand, namedThreads } from './identity-of-command.ts'
 import type { MessageWindow } from './message-window.ts'
 
 export interface ReceiveOptions {
@@ -41,7 +42,7 @@ export async function receiveFrame (connection: Connection, text: string, option
     await answeringErrors(view, options.logger, async () => {
       if (!options.window.admit(connection.userId)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
       if ('error' in decoded) throw decoded.error
-      const identity = await identityOfCommand(decoded.command, arrived, connection, options.tools)
+      const identity = await identityOfCommand(decoded.command, connection.threadId, options.tools.storage.threads)
       span.setAttributes(identityAttributes(identity))
       await enterThread(identity, () => answeringErrors(view, options.logger, async () => {
         await handleCommand(decoded.command, view, options.tools)
@@ -59,38 +60,6 @@ function decode (text: string): Decoded {
     if (!isThreadlineError(error)) throw error
     return { error, names: error.cause ?? {} } // decodeCommand's promise
   }
-}
-
-/** The threads that the command itself names, whoever they belong to. The one that it is about comes first. */
-function namedThreads (command: Command): readonly string[] {
-  const target = 'thread_id' in command.payload ? command.payload.thread_id : undefined
-  return [target, command.thread_id].filter((named) => named !== undefined)
-}
-
-/** The identity under which the command is carried out; throws `THREADLINE_THREAD_NOT_FOUND` for a thread that is not the user's. */
-async function identityOfCommand (
-  command: Command, arrived: Identity, connection: Connection, { storage }: HandlerTools
-): Promise<Identity> {
-  const needs = commandNeeds[command.type]
-  const [named, ...more] = new Set(namedThreads(command))
-  if (named !== undefined) await storage.threads.require(toThreadId(named))
-  for (const other of more) await storage.threads.require(toThreadId(other))
-  const { threadId, created } = threadFor(needs, named, connection.threadId)
-  return createIdentity({
-    userId: arrived.userId,
-    connectionId: arrived.connectionId,
-    requestId: arrived.requestId,
-    threadId,
-    ...(needs.run && threadId !== undefined ? { runId: newRunId(threadId) } : {}),
-    ...(created ? { data: { new_thread: true } } : {})
-  })
-}
-
-function threadFor (needs: CommandNeeds, named: string | undefined, bound: ThreadId | undefined): { threadId: ThreadId | undefined, created: boolean } {
-  const threadId = named === undefined ? bound : toThreadId(named)
-  if (threadId !== undefined || needs.thread === 'none') return { threadId, created: false }
-  if (needs.thread === 'created') return { threadId: newThreadId(), created: true }
-  throw new ThreadlineError('THREADLINE_THREAD_REQUIRED')
 }
 
 function linksOf (connection: Connection, decoded: Decoded): readonly Link[] {

@@ -28,6 +28,11 @@ export interface HandlerConnection {
   readonly hasThread: boolean
   /** Takes all connections of the user out of the active thread, because it is no more. */
   vacate (): void
+  /**
+   * Tells what the active thread has told after a position and this connection has not been sent, and puts it into the thread; or, where
+   * that cannot be told any more, how the thread stands.
+   */
+  resume (position: { readonly after: number, readonly epoch: string }): Promise<void>
   /** Takes a fresh token of the same user, so that the connection outlives the old one. */
   renew (token: string): Promise<Date>
 }
@@ -58,4 +63,6 @@ export interface CommandNeeds {
   readonly thread: 'none' | 'target' | 'required' | 'created'
   /** It starts a run, whose id is part of the identity from the start. */
   readonly run: boolean
+  /** The thread that it is about may be a deleted one. */
+  readonly deleted?: true
 }

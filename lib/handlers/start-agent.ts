@@ -1,15 +1,10 @@
-import { acceptMessage } from './accept-message.ts'
+import { acceptRun, storingMessage } from './accept-run.ts'
 import type { Handler } from './handler.ts'
 
 /** Starts a named agent on an input, which becomes the user's message. `run_created` is told once both are durable. */
-export const startAgent: Handler<'start_agent'> = async (command, connection, tools) => {
-  const { agent, input, context = {} } = command.payload
-  const message = { clientId: command.id, content: input, agent, strategy: 'enqueue', metadata: context } as const
+export const startAgent: Handler<'start_agent'> = async ({ id, payload }, connection, tools) => {
+  const { agent, input, context = {} } = payload
+  const store = storingMessage({ clientId: id, content: input, agent, metadata: context }, 'enqueue', tools)
 
-  await acceptMessage(message, connection, tools, async ({ messageId, runId, duplicate, position }) => {
-    connection.reply('run_created', { message_id: messageId, run_id: runId })
-    if (duplicate) return
-    if (position > 0) connection.reply('run_queued', { run_id: runId, position })
-    tools.engine.launch()
-  })
+  await acceptRun({ strategy: 'enqueue', answer: 'run_created', store }, connection, tools)
 }

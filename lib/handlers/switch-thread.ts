@@ -1,20 +1,19 @@
 import { currentThread } from '../context/current-thread.ts'
 import type { Handler } from './handler.ts'
-
-const recentMessages = 50
+import { recentMessages } from './recent-messages.ts'
 
 /**
  * Puts the connection into the thread that the command names. Later messages run there; a run in the old thread goes on in the old
- * thread. The answer has the recent history and the position from which live events follow.
+ * thread. The answer has the recent history, what the unfinished runs have answered so far, and the position from which live events
+ * follow.
  */
 export const switchThread: Handler<'switch_thread'> = async (_command, connection, { storage }) => {
   const { threadId } = currentThread()
-  const thread = await storage.threads.require(threadId)
 
   await connection.enter(async () => {
-    const sequence = await storage.threads.lastSequence(threadId)
-    const { messages } = await storage.messages.history(threadId, { limit: recentMessages })
-    const answer = { thread, messages: [...messages], sequence, epoch: storage.epoch }
+    const { thread, sequence, activeRuns } = await storage.threads.state(threadId)
+    const recent = await recentMessages(storage)
+    const answer = { thread, ...recent, sequence, epoch: storage.epoch, active_runs: [...activeRuns] }
     return { sequence, tell: () => { connection.reply('thread_switched', answer) } }
   })
 }

@@ -52,6 +52,12 @@ export function toRunId (value: unknown): RunId {
   return value
 }
 
+/** Throws `THREADLINE_BAD_REQUEST`. */
+export function toMessageId (value: unknown): MessageId {
+  if (!isMessageId(value)) throw new ThreadlineError('THREADLINE_BAD_REQUEST', 'The message id is not valid')
+  return value
+}
+
 /** Throws `THREADLINE_INVALID_CONTEXT` that names the field. */
 export function toUserId (value: unknown): UserId {
   if (!isUserId(value)) throw new ThreadlineError('THREADLINE_INVALID_CONTEXT', 'user_id is not a user id', { field: 'user_id' })
