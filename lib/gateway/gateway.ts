@@ -14,6 +14,7 @@ import { createHandlerConnection } from './handler-connection.ts'
 import { listenToSocket } from './listen-to-socket.ts'
 import { MessageWindow } from './message-window.ts'
 import type { Outbox } from './outbox.ts'
+import { createRequests, type Requests } from './requests.ts'
 import { SocketOutbox } from './socket-outbox.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { ThreadMembership } from './thread-membership.ts'
@@ -47,8 +48,8 @@ export interface GatewayOptions {
 /** What was found of a connection before it is registered. The thread is the user's own. */
 export interface ConnectionNames { readonly threadId?: ThreadId | undefined, readonly connectionId?: ConnectionId | undefined }
 
-/** The connections of this node: accepts sockets, takes their frames, and lets them go. */
-export interface Gateway {
+/** The connections of this node: accepts sockets, takes their frames, and lets them go. And what is asked for without one. */
+export interface Gateway extends Requests {
   readonly registry: ConnectionRegistry
   readonly subscriptions: Subscriptions
   /** Throws `THREADLINE_CONNECTION_LIMIT` or `THREADLINE_SHUTTING_DOWN` when the active user cannot connect now. */
@@ -83,6 +84,7 @@ export function createGateway (options: GatewayOptions): Gateway {
   const refuseWhenDraining = (): void => { if (draining) throw new ThreadlineError('THREADLINE_SHUTTING_DOWN') }
 
   return {
+    ...createRequests({ ...parts, tools: options.tools, admit: refuseWhenDraining }),
     registry,
     subscriptions,
     accept (socket, caller, names) {

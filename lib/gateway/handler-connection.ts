@@ -6,7 +6,7 @@ import { createIdentity } from '../context/identity.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { HandlerConnection } from '../handlers/handler.ts'
 import type { ServerEvent } from '../protocol/events.ts'
-import type { UserId } from '../protocol/ids.ts'
+import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Connection } from './connection.ts'
 import { createEvent } from './create-event.ts'
@@ -42,12 +42,7 @@ export function createHandlerConnection (options: HandlerConnectionOptions): Han
     },
     get hasThread () { return connection.threadId !== undefined },
     enter: (prepare) => membership.enter(connection, prepare),
-    adopt: ({ threadId, runId }, fn) => {
-      const { userId, requestId, connectionId } = currentIdentity()
-      const identity = createIdentity({ userId, requestId, connectionId, threadId, runId })
-      for (const span of [options.received, trace.getActiveSpan()]) span?.setAttributes(identityAttributes(identity))
-      return enterWithin(identity, fn)
-    },
+    adopt: (stored, fn) => adoptRun(options.received, stored, fn),
     vacate: () => { membership.vacate() },
     renew: async (token) => {
       const caller = await options.verifyToken(token)
@@ -56,6 +51,17 @@ export function createHandlerConnection (options: HandlerConnectionOptions): Han
       return caller.expiresAt
     }
   }
+}
+
+/**
+ * Goes on in the thread and run of a message that had been accepted before: the identity under which the command came is put right, and
+ * with it the active span and `received`, that of the command.
+ */
+export function adoptRun<T> (received: Span | undefined, { threadId, runId }: { readonly threadId: ThreadId, readonly runId: RunId }, fn: () => T): T {
+  const { userId, requestId, connectionId } = currentIdentity()
+  const identity = createIdentity({ userId, requestId, connectionId, threadId, runId })
+  for (const span of [received, trace.getActiveSpan()]) span?.setAttributes(identityAttributes(identity))
+  return enterWithin(identity, fn)
 }
 
 /** Writes an event to one connection, as the hop `socket.send`. */
@@ -68,7 +74,8 @@ export function writeAsHop (connection: Connection, event: ServerEvent): void {
   withHop('socket.send', { attributes: spanAttributes }, () => connection.write(event))
 }
 
-function writeToAll (connections: readonly Connection[], event: ServerEvent): void {
+/** Writes an event to each of the connections. */
+export function writeToAll (connections: Iterable<Connection>, event: ServerEvent): void {
   const frame = JSON.stringify(event)
   for (const connection of connections) connection.write(event, frame)
 }

@@ -10,6 +10,7 @@ export const regenerate: Handler<'regenerate'> = async ({ id, payload }, connect
     ...newRun(id, strategy, tools),
     messageId: messageId === undefined ? undefined : toMessageId(messageId),
     agent,
+    defaultAgent: tools.defaultAgent,
     context: {}
   })
 

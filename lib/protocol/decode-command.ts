@@ -33,7 +33,7 @@ export function decodeCommand (text: string): Command {
   const candidate = { payload: {}, ...frame }
   const validator = validators.get(type)
   if (validator?.Check(candidate) === true) {
-    if (!isNestedAtMost(maxPayloadLevels, candidate.payload)) return fail('THREADLINE_BAD_REQUEST', 'payload is nested too deep')
+    if (isNestedTooDeep(candidate.payload)) return fail('THREADLINE_BAD_REQUEST', 'payload is nested too deep')
     return candidate as unknown as Command // the schema has just been checked
   }
   return explain(candidate, validator?.Errors(candidate)[0]?.instancePath ?? '', fail)
@@ -79,6 +79,11 @@ function explain (
 
 function needsThread (type: unknown): boolean {
   return isCommandType(type) && 'thread_id' in commandSchemas[type].properties.payload.properties
+}
+
+/** What no schema can say of a payload: whatever handles it goes through it recursively. */
+export function isNestedTooDeep (payload: unknown): boolean {
+  return !isNestedAtMost(maxPayloadLevels, payload)
 }
 
 function isNestedAtMost (levels: number, value: unknown): boolean {
