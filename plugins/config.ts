@@ -42,8 +42,11 @@ const settings = {
   maxConcurrentRuns: setting('MAX_CONCURRENT_RUNS', count(256)),
   maxWaitingRunsPerThread: setting('MAX_WAITING_RUNS_PER_THREAD', count(16)),
   runTimeoutMs: setting('RUN_TIMEOUT_MS', milliseconds(300_000)),
+  stepTimeoutMs: setting('STEP_TIMEOUT_MS', milliseconds(120_000)),
   toolTimeoutMs: setting('TOOL_TIMEOUT_MS', milliseconds(30_000)),
   stepLimit: setting('STEP_LIMIT', count(16)),
+  titleModel: setting('TITLE_MODEL', Type.String({ default: 'default' })),
+  titleTimeoutMs: setting('TITLE_TIMEOUT_MS', milliseconds(5_000)),
 
   maxFrameBytes: setting('MAX_FRAME_BYTES', count(64 * 1024)),
   maxInboxFrames: setting('MAX_INBOX_FRAMES', count(256)),

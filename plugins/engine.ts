@@ -15,7 +15,7 @@ const closeGraceMs = 3_000
 
 /** Executes runs. At start it ends what a killed process has left behind, and starts what waited. */
 export default fp(async function engine (app) {
-  const { maxConcurrentRuns, runTimeoutMs, toolTimeoutMs, stepLimit } = app.config
+  const { maxConcurrentRuns, runTimeoutMs, stepTimeoutMs, toolTimeoutMs, stepLimit } = app.config
   const { storage, eventLog: log, agents, log: logger } = app
   const engine = createEngine({
     runs: storage.runs,
@@ -25,6 +25,7 @@ export default fp(async function engine (app) {
     logger,
     slots: new Slots(maxConcurrentRuns),
     runTimeoutMs,
+    stepTimeoutMs,
     toolTimeoutMs,
     stepLimit,
     waitNoticeMs

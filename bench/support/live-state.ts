@@ -8,7 +8,7 @@ export type LiveState = Readonly<Record<string, number>>
 /** What must be nothing when everybody has left. */
 export function readLoad (app: FastifyInstance): LiveState {
   const { connections, users, followedThreads, windows } = app.gateway.load
-  const { sessions, slotsTaken, waiting } = app.engine.load
+  const { sessions, runs, slotsTaken, waiting } = app.engine.load
   return {
     'connections in the registry': connections,
     'users in the registry': users,
@@ -17,6 +17,7 @@ export function readLoad (app: FastifyInstance): LiveState {
     'open web sockets': app.websocketServer.clients.size,
     'threads followed in the log': app.eventLog.followed,
     'engine sessions': sessions,
+    'runs in the registry': runs,
     'engine slots taken': slotsTaken,
     'runs that wait for a slot': waiting,
     'active timers': countResources()['Timeout'] ?? 0

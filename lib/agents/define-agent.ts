@@ -29,6 +29,8 @@ export interface AgentLimits {
   /** Model calls in one run; the server's default without it. */
   readonly steps?: number
   readonly runTimeoutMs?: number
+  /** For one call of the model. */
+  readonly stepTimeoutMs?: number
 }
 
 interface AgentBase {

@@ -34,6 +34,13 @@ export interface EmitterOptions {
   /** The attempt of the run, by which the log refuses a stale execution. */
   readonly attempt: number
   readonly agentName: string
+  /** Tool calls that the log has announced and not completed: those of a run that somebody else has begun. None by default. */
+  readonly openTools?: readonly string[]
+  /**
+   * Called when the log does not take the run's events any more: it has ended, a newer attempt has taken it over, or its thread is gone.
+   * What follows would be refused as well.
+   */
+  readonly refused?: (error: ThreadlineError) => void
   readonly deltaLimits?: { maxDelayMs: number, maxCharacters: number }
 }
 
@@ -45,7 +52,7 @@ const patientRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000, 30_000, 60
 /** Makes the emitter of the run that is active now. Throws `THREADLINE_NO_CONTEXT` outside of a run. */
 export function createEmitter (options: EmitterOptions): Emitter {
   const { userId, threadId, runId, requestId } = currentRun()
-  const story = new RunStory()
+  const story = new RunStory(options.openTools)
   let told: Promise<unknown> = Promise.resolve()
   let failed: { error: unknown } | undefined
   let deltaStep = 0
@@ -99,8 +106,13 @@ export function createEmitter (options: EmitterOptions): Emitter {
       payload,
       ...(traceparent === undefined ? {} : { traceparent })
     }
-    const { sequence, epoch } = await appendWithRetry(options.log, event, options.attempt)
-    return { ...event, sequence, epoch }
+    try {
+      const { sequence, epoch } = await appendWithRetry(options.log, event, options.attempt)
+      return { ...event, sequence, epoch }
+    } catch (error) {
+      if (isRefusal(error)) options.refused?.(error)
+      throw error
+    }
   }
 
   return {
@@ -125,6 +137,10 @@ export function createEmitter (options: EmitterOptions): Emitter {
     get ended () { return story.ended },
     get openTools () { return story.openTools }
   }
+}
+
+function isRefusal (error: unknown): error is ThreadlineError {
+  return isThreadlineError(error, 'THREADLINE_CONFLICT') || isThreadlineError(error, 'THREADLINE_THREAD_NOT_FOUND')
 }
 
 async function appendWithRetry (log: Pick<EventLog, 'append'>, event: NewThreadEvent, attempt: number): Promise<ThreadEvent> {

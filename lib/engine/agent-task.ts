@@ -7,7 +7,8 @@ import type { Dispatcher } from '../tools/dispatcher.ts'
 /** What a run has said so far; filled as it goes, so that a stopped run keeps it. */
 export interface AgentAnswer {
   text: string
-  readonly usage: { input_tokens: number, output_tokens: number }
+  /** `model` is the one that answered last. */
+  readonly usage: { input_tokens: number, output_tokens: number, model?: string }
 }
 
 export interface AgentTask {
@@ -22,6 +23,8 @@ export interface AgentTask {
 
 /** What holds for every agent that does not say otherwise. */
 export interface StepLimits {
+  /** For one call of a model, from the request to the end of its stream. */
+  readonly stepTimeoutMs: number
   readonly toolTimeoutMs: number
   readonly stepLimit: number
   readonly logger: Logger

@@ -8,13 +8,15 @@ import { withHop } from '../context/hop.ts'
 import type { Logger } from '../context/logger.ts'
 import { onLeave, withScope } from '../context/scope.ts'
 import { createEmitter, type Emitter } from '../emitter/emitter.ts'
+import type { ThreadlineError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { PayloadOf } from '../protocol/events.ts'
 import { newMessageId } from '../protocol/ids.ts'
 import type { MessageStore, RunRecord } from '../storage/storage.ts'
-import type { AgentAnswer } from './agent-task.ts'
+import type { AgentAnswer, AgentTask } from './agent-task.ts'
+import type { EndedRun } from './ended-runs.ts'
 import { runAgent } from './run-agent.ts'
-import { endingOfError, RunStopped } from './run-outcome.ts'
+import { endingOfError, RunStopped, type StopReason } from './run-outcome.ts'
 import type { Slots } from './slots.ts'
 
 export interface ExecutionOptions {
@@ -24,6 +26,7 @@ export interface ExecutionOptions {
   readonly slots: Slots
   readonly logger: Logger
   readonly runTimeoutMs: number
+  readonly stepTimeoutMs: number
   readonly toolTimeoutMs: number
   readonly stepLimit: number
   /** How long a run waits for a slot in silence. */
@@ -31,45 +34,68 @@ export interface ExecutionOptions {
 }
 
 const historyLimit = 50
+const rolledBack: StopReason = 'rolled_back'
 
 /**
  * Executes a claimed run to its end, in the context of that run: `agent_started` first, one `agent_completed` last, whatever
- * happens between them. `controller` stops it. Throws `THREADLINE_CONTEXT_MISMATCH`, before any event, when the active identity is not
- * the run's; else only when the end itself cannot be stored.
+ * happens between them. `stopping` stops it, whoever aborts it. Undefined when somebody else has ended the run, or taken it over, or its
+ * thread is gone: as soon as the log refuses an event, the run is aborted, and tells nothing more. Throws `THREADLINE_CONTEXT_MISMATCH`, before
+ * any event, when the active identity is not the run's; else only when the end itself cannot be stored.
  */
-export async function executeRun (run: RunRecord, controller: AbortController, options: ExecutionOptions): Promise<void> {
+export async function executeRun (run: RunRecord, stopping: AbortController, options: ExecutionOptions): Promise<EndedRun | undefined> {
   guard(run, 'engine')
-  await withScope(async () => {
-    const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent })
-    const answer: AgentAnswer = { text: '', usage: { input_tokens: 0, output_tokens: 0 } }
-    const ending = await endingOf(run, controller, emitter, answer, options)
-    await emitter.emit('agent_completed', { ...ending, ...contentOf(answer) })
+  return await withScope(async () => {
+    const controller = followHere(stopping.signal)
+    const lost: { error?: ThreadlineError } = {}
+    const refused = (error: ThreadlineError): void => {
+      lost.error ??= error
+      controller.abort(error)
+    }
+    const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent, refused })
+    const task: RunTask = { run, emitter, controller, answer: { text: '', usage: { input_tokens: 0, output_tokens: 0 } }, messagesBefore: 0 }
+    const ending = await endingOf(task, options)
+    const completed = { ...ending, ...contentOf(task.answer, ending) }
+    try {
+      if (lost.error === undefined) await emitter.emit('agent_completed', completed)
+    } catch (err) {
+      if (lost.error === undefined) throw err
+    }
+    if (lost.error !== undefined) {
+      options.logger.info({ code: lost.error.code }, 'a run was ended by somebody else')
+      return undefined
+    }
+    const { status, content } = completed
+    return { run, status, messagesBefore: task.messagesBefore, ...(content === undefined ? {} : { content }) }
   })
 }
 
 type Ending = PayloadOf<'agent_completed'>
 
-async function endingOf (
-  run: RunRecord, controller: AbortController, emitter: Emitter, answer: AgentAnswer, options: ExecutionOptions
-): Promise<Ending> {
+interface RunTask extends Pick<AgentTask, 'emitter' | 'answer'> {
+  readonly run: RunRecord
+  readonly controller: AbortController
+  messagesBefore: number
+}
+
+async function endingOf (task: RunTask, options: ExecutionOptions): Promise<Ending> {
+  const { agent: agentName } = task.run
   try {
-    const instance = options.agents.create(run.agent)
-    const name = `invoke_agent ${run.agent}`
-    const spanAttributes = { [attributes.operation]: 'invoke_agent', [attributes.agentName]: run.agent }
+    const instance = options.agents.create(agentName)
+    const name = `invoke_agent ${agentName}`
+    const spanAttributes = { [attributes.operation]: 'invoke_agent', [attributes.agentName]: agentName }
     return await withHop('engine', { name, attributes: spanAttributes }, async (span) => {
-      const ending = await work(run, instance, controller, emitter, answer, options)
+      const ending = await work(task, instance, options)
       markEnding(span, ending)
       return ending
     })
   } catch (err) {
     options.logger.warn({ err }, 'a run could not be started')
-    return endingOfError(err, controller.signal)
+    return endingOfError(err, task.controller.signal)
   }
 }
 
-async function work (
-  run: RunRecord, instance: AgentInstance, controller: AbortController, emitter: Emitter, answer: AgentAnswer, options: ExecutionOptions
-): Promise<Ending> {
+async function work (task: RunTask, instance: AgentInstance, options: ExecutionOptions): Promise<Ending> {
+  const { run, emitter, answer, controller } = task
   const { signal } = controller
   const timeoutMs = instance.agent.limits.runTimeoutMs ?? options.runTimeoutMs
   const stopWaiting = limitTime(controller, timeoutMs)
@@ -79,7 +105,9 @@ async function work (
     stopWaiting()
     limitTime(controller, timeoutMs)
     await emitter.emit('agent_thinking', { message: 'Reading the message', step: 0 })
-    await runAgent({ instance, emitter, answer, signal, content: run.input, history: await historyOf(run, options), context: run.context }, options)
+    const history = await historyOf(run, options)
+    task.messagesBefore = history.length
+    await runAgent({ instance, emitter, answer, signal, content: run.input, history, context: run.context }, options)
     signal.throwIfAborted()
     await emitter.flush()
     return { status: 'completed', usage: answer.usage }
@@ -87,8 +115,21 @@ async function work (
     const ending = endingOfError(err, signal)
     if (ending.status === 'failed') options.logger.warn({ err, reason: ending.reason }, 'a run failed')
     await emitter.flush().catch(() => undefined) // the run fails already, for the first reason
-    return ending
+    return { ...ending, ...usageOf(answer) }
   }
+}
+
+/**
+ * A controller that is aborted with a signal, and whose own signal's listeners are called in the context that is active now: a run is
+ * stopped by others, and what stops with it, an agent's tools too, goes on in the run's own identity.
+ */
+function followHere (signal: AbortSignal): AbortController {
+  const controller = new AbortController()
+  const abort = bindThread(() => { controller.abort(signal.reason) })
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort, { once: true })
+  onLeave(() => { signal.removeEventListener('abort', abort) })
+  return controller
 }
 
 /** Aborts the run at its time limit, once for the wait and once for the work. The timer is the run's own, and ends with its scope. */
@@ -118,9 +159,14 @@ async function historyOf (run: RunRecord, { messages }: ExecutionOptions): Promi
   return page.messages.map(({ role, content }) => ({ role, content }))
 }
 
-/** What was answered so far is kept, also when the run was stopped or failed. */
-function contentOf (answer: AgentAnswer): Pick<Ending, 'message_id' | 'content'> {
-  return answer.text === '' ? {} : { message_id: newMessageId(), content: answer.text }
+/** What was answered so far is kept, also when the run was stopped or failed; but not with a message that is removed. */
+function contentOf (answer: AgentAnswer, { reason }: Ending): Pick<Ending, 'message_id' | 'content'> {
+  return answer.text === '' || reason === rolledBack ? {} : { message_id: newMessageId(), content: answer.text }
+}
+
+/** What models have counted before the run was stopped or failed. */
+function usageOf ({ usage }: AgentAnswer): Pick<Ending, 'usage'> {
+  return usage.model === undefined ? {} : { usage }
 }
 
 function markEnding (span: Span, ending: Ending): void {

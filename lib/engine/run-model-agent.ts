@@ -5,6 +5,7 @@ import { ThreadlineError } from '../errors.ts'
 import type { ToolRequest } from '../tools/dispatcher.ts'
 import type { StepLimits, StepTask } from './agent-task.ts'
 import { withChatSpan } from './chat-span.ts'
+import { RunStopped } from './run-outcome.ts'
 
 type ModelTask = StepTask<ReadyModelAgent>
 
@@ -20,40 +21,47 @@ interface Step {
 /**
  * Lets a language model answer. One call of the AI SDK is one step; the tools that it asks for are run between the steps, in the run's own
  * stack, so that identity, events and limits are the dispatcher's alone. In the last permitted step the model may not ask for tools.
- * Throws the model's failure as a `ThreadlineError`, and the signal's reason when it is aborted.
+ * Throws the model's failure as a `ThreadlineError`, the signal's reason when it is aborted, and `RunStopped` when a single call took too
+ * long.
  */
 export async function runModelAgent (task: ModelTask, limits: StepLimits): Promise<void> {
   const { agent, history, content, emitter } = task
   const messages: ModelMessage[] = [...history, { role: 'user', content }]
   const stepLimit = agent.limits.steps ?? limits.stepLimit
+  const timeoutMs = agent.limits.stepTimeoutMs ?? limits.stepTimeoutMs
   for (let step = 1; step <= stepLimit; step += 1) {
     if (step > 1) await emitter.emit('agent_thinking', { message: 'Reading what the tools found', step })
-    const said = await callModel(task, messages, step, step === stepLimit)
+    const said = await callModel(task, messages, { step, isLast: step === stepLimit, timeoutMs })
     if (said.finishReason !== 'tool-calls') return
     messages.push(...said.messages)
     if (said.calls.length > 0) messages.push({ role: 'tool', content: await runTools(said.calls, task) })
   }
 }
 
-async function callModel (task: ModelTask, messages: readonly ModelMessage[], step: number, isLast: boolean): Promise<Step> {
-  const { agent, signal } = task
+interface StepOptions { readonly step: number, readonly isLast: boolean, readonly timeoutMs: number }
+
+async function callModel (task: ModelTask, messages: readonly ModelMessage[], { step, isLast, timeoutMs }: StepOptions): Promise<Step> {
+  const { agent } = task
   const ended = new AbortController()
+  const timer = setTimeout(() => { ended.abort(new RunStopped('step_timed_out')) }, timeoutMs)
+  const signal = AbortSignal.any([task.signal, ended.signal])
   const result = streamText({
     model: withChatSpan(agent.model),
     instructions: agent.instructions,
     messages: [...messages],
     tools: schemasOf(agent),
     ...(isLast ? { toolChoice: 'none' as const } : {}),
-    abortSignal: AbortSignal.any([signal, ended.signal]),
+    abortSignal: signal,
     telemetry: { isEnabled: false },
     onError: () => {} // the stream has the error too, and there it is handled
   })
   try {
-    const { calls, finishReason } = await consume(bindIterable(result.stream), task, step)
+    const { calls, finishReason } = await consume(bindIterable(result.stream), { ...task, signal }, step)
     return { calls, finishReason, messages: await result.responseMessages }
   } catch (error) {
     throw signal.aborted ? signal.reason : agent.toModelError(error)
   } finally {
+    clearTimeout(timer)
     ended.abort() // leaving a stream does not stop the model
   }
 }
@@ -76,6 +84,9 @@ async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: Mo
         else calls.push(call)
         break
       }
+      case 'finish-step':
+        answer.usage.model = part.response.modelId
+        break
       case 'finish':
         finishReason = part.finishReason
         answer.usage.input_tokens += part.totalUsage.inputTokens ?? 0

@@ -3,9 +3,13 @@ import type { PayloadOf, RunOutcome } from '../protocol/events.ts'
 
 /**
  * Why a run stopped, in words that clients may read and act on. `cancelled`: the user stopped it. `interrupted`: a newer message
- * took its place. `server_stopped`, `server_restarted`, `storage_failed`: it can be asked for again.
+ * took its place. `rolled_back`: the same, and its messages are removed. `timed_out`, `step_timed_out`: the run, or a single call of its
+ * model, took too long. `server_stopped`, `server_restarted`, `storage_failed`: it can be asked for again.
  */
-export type StopReason = 'cancelled' | 'interrupted' | 'timed_out' | 'server_stopped' | 'server_restarted' | 'storage_failed'
+export type StopReason =
+  | 'cancelled' | 'interrupted' | 'rolled_back'
+  | 'timed_out' | 'step_timed_out'
+  | 'server_stopped' | 'server_restarted' | 'storage_failed'
 
 /** The reason with which a run's signal is aborted. */
 export class RunStopped extends ThreadlineError {
@@ -20,7 +24,9 @@ export class RunStopped extends ThreadlineError {
 const codes = {
   cancelled: 'THREADLINE_CANCELLED',
   interrupted: 'THREADLINE_CANCELLED',
+  rolled_back: 'THREADLINE_CANCELLED',
   timed_out: 'THREADLINE_TIMED_OUT',
+  step_timed_out: 'THREADLINE_TIMED_OUT',
   server_stopped: 'THREADLINE_SHUTTING_DOWN',
   server_restarted: 'THREADLINE_SHUTTING_DOWN',
   storage_failed: 'THREADLINE_STORAGE_UNAVAILABLE'
@@ -29,7 +35,9 @@ const codes = {
 const outcomes: Record<StopReason, RunOutcome> = {
   cancelled: 'cancelled',
   interrupted: 'cancelled',
+  rolled_back: 'cancelled',
   timed_out: 'timed_out',
+  step_timed_out: 'timed_out',
   server_stopped: 'failed',
   server_restarted: 'failed',
   storage_failed: 'failed'

@@ -1,12 +1,11 @@
-import { currentThread, tryCurrentThread } from '../context/current-thread.ts'
-import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
+import { currentIdentity, currentThread, enterThread, tryCurrentThread } from '../context/current-thread.ts'
+import { createIdentity } from '../context/identity.ts'
+import type { ThreadId, UserId } from '../protocol/ids.ts'
 
-/** What this process is doing in one thread: its active runs, and the loop that takes them from the queue. */
+/** What this process is doing in one thread: the loop that takes its runs from the queue. */
 export interface ThreadSession {
   readonly userId: UserId
   readonly threadId: ThreadId
-  /** Aborting a controller stops its run; the reason says why. */
-  readonly active: Map<RunId, AbortController>
   /** Set when a run was queued after the loop had last looked. */
   requested: boolean
   /** Set when the database may hold a running run that nobody executes any more. */
@@ -15,8 +14,8 @@ export interface ThreadSession {
 }
 
 /**
- * The live sessions of this process. It can only be asked for the thread that is active: nobody can name another user's
- * session. There is at most one for a user and thread, however many ask at the same time.
+ * The live sessions of this process. It can only be asked for the thread that is active, or for all of the active user: nobody can name
+ * another user's session. There is at most one for a user and thread, however many ask at the same time.
  */
 export class ThreadSessions {
   readonly #sessions = new Map<string, ThreadSession>()
@@ -29,7 +28,7 @@ export class ThreadSessions {
     const key = keyOf(userId, threadId)
     const found = this.#sessions.get(key)
     if (found !== undefined) return found
-    const session: ThreadSession = { userId, threadId, active: new Map(), requested: false, doubtful: false, loop: undefined }
+    const session: ThreadSession = { userId, threadId, requested: false, doubtful: false, loop: undefined }
     this.#sessions.set(key, session)
     return session
   }
@@ -39,17 +38,21 @@ export class ThreadSessions {
     return identity === undefined ? undefined : this.#sessions.get(keyOf(identity.userId, identity.threadId))
   }
 
+  /** Those of the active user, in all threads. Throws `THREADLINE_NO_CONTEXT` outside of an identity. */
+  findAll (): readonly ThreadSession[] {
+    const { userId } = currentIdentity()
+    return [...this.#sessions.values()].filter((session) => session.userId === userId)
+  }
+
   /** Forgets the active thread's session. Other sessions are untouched. */
   release (): void {
     const { userId, threadId } = currentThread()
     this.#sessions.delete(keyOf(userId, threadId))
   }
 
-  /** Stops every active run, whoever it serves, as the server itself does at its end. */
-  abortAll (reason: Error): void {
-    for (const session of this.#sessions.values()) {
-      for (const controller of session.active.values()) controller.abort(reason)
-    }
+  /** Calls `visit` for each session of all users, in the name of its own thread. */
+  forEach (visit: (session: ThreadSession) => void): void {
+    for (const session of this.#sessions.values()) enterSession(session, () => { visit(session) })
   }
 
   /** Resolves when every loop has ended. */
@@ -58,14 +61,9 @@ export class ThreadSessions {
   }
 }
 
-/**
- * The controller of a run of the session, made by whoever asks first: the loop that executes the run, or one who stops it after the
- * database has given it to the loop and before the loop knows.
- */
-export function controllerOf (session: ThreadSession, runId: RunId): AbortController {
-  const controller = session.active.get(runId) ?? new AbortController()
-  session.active.set(runId, controller)
-  return controller
+/** What a loop does for its thread is done in the name of the thread, not of the message that happened to start it. */
+export function enterSession<T> ({ userId, threadId }: ThreadSession, fn: () => T): T {
+  return enterThread(createIdentity({ userId, threadId }), fn)
 }
 
 function keyOf (userId: UserId, threadId: ThreadId): string {

@@ -25,8 +25,14 @@ type StoryEvent = Pick<NewThreadEvent, 'type' | 'payload'>
  * waiting ends without having started.
  */
 export class RunStory {
-  #state: 'waiting' | 'running' | 'ended' = 'waiting'
-  readonly #openTools = new Set<string>()
+  #state: 'waiting' | 'running' | 'ended'
+  readonly #openTools: Set<string>
+
+  /** With tool calls that are open already, the story of a run that somebody else has begun to tell. */
+  constructor (openTools: readonly string[] = []) {
+    this.#state = openTools.length > 0 ? 'running' : 'waiting'
+    this.#openTools = new Set(openTools)
+  }
 
   get ended (): boolean { return this.#state === 'ended' }
   get openTools (): readonly string[] { return [...this.#openTools] }
@@ -39,9 +45,13 @@ export class RunStory {
     return undefined
   }
 
-  /** The event was told and could not be kept. A tool that was announced by it is not open: the run could not end any more. */
+  /**
+   * The event was told and could not be kept. A tool that was announced by it is not open: the run could not end any more. One whose
+   * completion was lost is open still: whoever ends the run has to tell it.
+   */
   retract (event: StoryEvent): void {
     if (event.type === 'tool_executing') this.#openTools.delete(toolCallOf(event))
+    if (event.type === 'tool_completed') this.#openTools.add(toolCallOf(event))
   }
 
   #broken (event: StoryEvent): RunRule | undefined {

@@ -352,7 +352,7 @@ t.test('F80 at its time limit every run ends as timed out, whether its agent hee
     t.match((await tell(t, chat, 'caller', calling(lookUp))).at(-1)?.payload, { status: 'completed' }, 'its thread goes on')
   }
   await untilSessions(engine, 0)
-  t.same({ ...engine.load }, { sessions: 0, slotsTaken: 0, waiting: 0 })
+  t.same({ ...engine.load }, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
   t.equal(server.violations.length, 0)
 })
 
@@ -691,7 +691,7 @@ t.test('F87 a run that waits for a slot for longer than a second says so, in its
   await anna.socket.until('agent_completed')
 
   t.match(waiting, { user_id: ben.user, thread_id: ben.thread, run_id: runId, payload: { message: 'Waiting for a free place' } })
-  t.same(load, { sessions: 2, slotsTaken: 1, waiting: 1 })
+  t.same(load, { sessions: 2, runs: 2, slotsTaken: 1, waiting: 1 })
   t.same(silence.map(({ type }) => type), ['pong'], 'whoever has the slot hears nothing of it')
   const events = eventsOfRun(ben.socket.runEvents, runId) as readonly ThreadEvent[] // of runs only
   t.match(typesOf(events), ['agent_started', 'agent_thinking', 'agent_delta', 'agent_completed'])
@@ -712,5 +712,5 @@ t.test('F80 the slot of a run that was stopped at its time limit is free for the
   const [executing] = ben.socket.ofType('tool_executing')
   t.ok((executing?.timestamp ?? '') >= stopped.timestamp, 'his began when hers had ended')
   await untilSessions(narrow.app.engine, 0)
-  t.same({ ...narrow.app.engine.load }, { sessions: 0, slotsTaken: 0, waiting: 0 })
+  t.same({ ...narrow.app.engine.load }, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })

@@ -7,7 +7,7 @@ import { createEngine } from '../../lib/engine/engine.ts'
 import { Slots } from '../../lib/engine/slots.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
 import { newMessageId } from '../../lib/protocol/ids.ts'
-import type { MessageStore, RunRecord, RunStore } from '../../lib/storage/storage.ts'
+import type { MessageStore, OpenTool, RunRecord, RunStore } from '../../lib/storage/storage.ts'
 import { newRun } from '../support/identities.ts'
 import { createRecordingLog } from '../support/recording-log.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
@@ -20,7 +20,7 @@ function recordOf ({ runId, threadId, userId, requestId }: RunIdentity): RunReco
 }
 
 /** An engine over a queue that gives out each run when the test says so. */
-function createQueuedEngine (claims: Promise<RunRecord>[], unfinished: readonly RunRecord[]) {
+function createQueuedEngine (claims: Promise<RunRecord>[], unfinished: readonly RunRecord[], openTools: readonly OpenTool[] = []) {
   const log = createRecordingLog()
   const worked: string[] = []
   const agent = defineAgent({
@@ -36,6 +36,7 @@ function createQueuedEngine (claims: Promise<RunRecord>[], unfinished: readonly 
     claimNext: async () => await claims.shift(),
     unfinished: async () => unfinished,
     require: async () => unfinished[0],
+    openTools: async () => openTools,
     recoverable: async () => unfinished
   } as unknown as RunStore
   const messages = { history: async () => ({ messages: [], hasMore: false }) } as unknown as MessageStore
@@ -47,6 +48,7 @@ function createQueuedEngine (claims: Promise<RunRecord>[], unfinished: readonly 
     slots: new Slots(1),
     logger: createSilentLogger(),
     runTimeoutMs: 60_000,
+    stepTimeoutMs: 60_000,
     toolTimeoutMs: 1_000,
     stepLimit: 1,
     waitNoticeMs: 60_000
@@ -69,7 +71,7 @@ t.test('a run that is stopped after the database gave it out and before the engi
   t.same(log.types, ['agent_started', 'agent_completed'])
   t.match(log.events.at(-1)?.payload, { status: 'cancelled', reason: 'cancelled' })
   t.same(worked, [])
-  t.same(engine.load, { sessions: 0, slotsTaken: 0, waiting: 0 })
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
 t.test('closing lets runs end, and stops those that do not within the grace', async (t) => {
@@ -80,7 +82,7 @@ t.test('closing lets runs end, and stops those that do not within the grace', as
   await engine.close(1)
 
   t.match(log.events.at(-1), { type: 'agent_completed', payload: { status: 'failed', reason: 'server_stopped' } })
-  t.same(engine.load, { sessions: 0, slotsTaken: 0, waiting: 0 })
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
 t.test('a run of the last process that cannot be ended does not hinder the others', async (t) => {
@@ -94,7 +96,7 @@ t.test('a run of the last process that cannot be ended does not hinder the other
 })
 
 t.test('a run whose claim was never answered is ended, and the thread goes on', async (t) => {
-  // kill: `session.doubtful = true` in `claim` of lib/engine/engine.ts
+  // kill: `session.doubtful = true` in `claim` of lib/engine/thread-loops.ts
   const identity = newRun('alice')
   const lost = recordOf(identity)
   const { engine, log } = createQueuedEngine([Promise.reject(new Error('the connection broke'))], [lost])
@@ -104,5 +106,5 @@ t.test('a run whose claim was never answered is ended, and the thread goes on', 
 
   t.match(log.events, [{ type: 'agent_completed', run_id: lost.runId, payload: { status: 'failed', reason: 'storage_failed' } }])
   t.equal(log.events.length, 1)
-  t.same(engine.load, { sessions: 0, slotsTaken: 0, waiting: 0 })
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })

@@ -1,9 +1,9 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import t from 'tap'
-import { enterThread } from '../../lib/context/current-thread.ts'
+import { currentThread, enterThread } from '../../lib/context/current-thread.ts'
 import { createIdentity } from '../../lib/context/identity.ts'
 import { ThreadSessions } from '../../lib/engine/thread-sessions.ts'
-import { newRunId, newThreadId, toUserId } from '../../lib/protocol/ids.ts'
+import { newThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import { inRun, newRun } from '../support/identities.ts'
 
 const noContext = { code: 'THREADLINE_NO_CONTEXT' }
@@ -23,7 +23,6 @@ t.test('D53 ten who ask at the same time for one user and thread get one session
   t.equal(new Set(obtained).size, 1)
   t.equal(sessions.size, 1)
   t.match(obtained[0], { userId, threadId, requested: false, loop: undefined })
-  t.equal(obtained[0]?.active.size, 0)
 })
 
 // kill: the key of a session is its thread alone.
@@ -35,15 +34,13 @@ t.test('D54 when a user\'s session is released, another\'s is untouched, also un
 
   const alices = enterThread(alice, () => sessions.obtain())
   const bobs = enterThread(bob, () => sessions.obtain())
-  const controller = new AbortController()
-  bobs.active.set(newRunId(threadId), controller)
+  bobs.requested = true
   enterThread(alice, () => { sessions.release() })
 
   t.not(alices, bobs)
   t.equal(enterThread(alice, () => sessions.find()), undefined)
   t.equal(enterThread(bob, () => sessions.find()), bobs)
-  t.equal(bobs.active.size, 1)
-  t.equal(controller.signal.aborted, false)
+  t.equal(bobs.requested, true)
   t.equal(sessions.size, 1)
 })
 
@@ -78,35 +75,50 @@ t.test('K128 after its release a thread gets a new session, with nothing of the 
 
   await inRun(alice, async () => {
     const old = sessions.obtain()
-    old.active.set(alice.runId, new AbortController())
     old.requested = true
+    old.doubtful = true
     sessions.release()
     sessions.release()
     const fresh = sessions.obtain()
 
     t.not(fresh, old)
-    t.match(fresh, { requested: false, loop: undefined })
-    t.equal(fresh.active.size, 0)
+    t.match(fresh, { requested: false, doubtful: false, loop: undefined })
   })
 })
 
-t.test('the server stops every run at its end, with one reason, and knows when all loops have ended', async (t) => {
+// kill: let `findAll` give all sessions.
+t.test('D43 a user\'s sessions are those of all own threads, and nobody else\'s', async (t) => {
   const sessions = new ThreadSessions()
-  const reason = new Error('the server stops')
-  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-  const controllers = ['alice', 'bob'].map((user, index) => {
-    const run = newRun(user)
-    const controller = new AbortController()
-    enterThread(run, () => {
-      const session = sessions.obtain()
-      session.active.set(run.runId, controller)
-      session.loop = gates[index]?.promise
-    })
-    return controller
+  const [first, second, bobs] = [newRun('alice'), newRun('alice'), newRun('bob')].map((run) => enterThread(run, () => sessions.obtain()))
+  const all = (user: string): unknown => enterThread(createIdentity({ userId: toUserId(user) }), () => sessions.findAll())
+
+  t.strictSame(all('alice'), [first, second])
+  t.strictSame(all('bob'), [bobs])
+  t.strictSame(all('carol'), [])
+  t.throws(() => sessions.findAll(), noContext)
+})
+
+t.test('each session is visited in the name of its own thread', async (t) => {
+  const sessions = new ThreadSessions()
+  for (const user of ['alice', 'bob']) enterThread(newRun(user), () => sessions.obtain())
+  const visited: unknown[] = []
+
+  sessions.forEach(({ userId, threadId }) => {
+    const active = currentThread()
+    visited.push([active.userId === userId, active.threadId === threadId, active.runId])
   })
+
+  t.same(visited, [[true, true, undefined], [true, true, undefined]])
+})
+
+t.test('the sessions are idle when all their loops have ended', async (t) => {
+  const sessions = new ThreadSessions()
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  for (const [index, user] of ['alice', 'bob'].entries()) {
+    enterThread(newRun(user), () => { sessions.obtain().loop = gates[index]?.promise })
+  }
   let idle = false
 
-  sessions.abortAll(reason)
   const waiting = sessions.idle().then(() => { idle = true })
   gates[0]?.resolve()
   await immediate()
@@ -114,6 +126,5 @@ t.test('the server stops every run at its end, with one reason, and knows when a
   gates[1]?.resolve()
   await waiting
 
-  t.ok(controllers.every(({ signal }) => signal.aborted && signal.reason === reason))
   await new ThreadSessions().idle()
 })

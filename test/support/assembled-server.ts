@@ -61,6 +61,7 @@ export async function assembleServer (
     logger,
     slots: new Slots(16),
     runTimeoutMs: minuteMs,
+    stepTimeoutMs: minuteMs,
     toolTimeoutMs: minuteMs,
     stepLimit: 8,
     waitNoticeMs: minuteMs

@@ -1,0 +1,40 @@
+import { createEmitter } from '../emitter/emitter.ts'
+import { isThreadlineError, toPublicError } from '../errors.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { RunRecord, RunStore } from '../storage/storage.ts'
+import type { EndedRuns } from './ended-runs.ts'
+import { enterRun } from './enter-run.ts'
+import { endingOfError, RunStopped, type StopReason } from './run-outcome.ts'
+
+export interface EndingOptions {
+  readonly runs: RunStore
+  readonly log: EventLog
+  readonly endedRuns: EndedRuns
+}
+
+/**
+ * Ends a run that nobody executes: one that waits, or one whose process died or lost it. Tools that it had announced are told as completed
+ * first, as failed. False when the run has been claimed or has ended meanwhile.
+ */
+export async function endRun (run: RunRecord, reason: StopReason, { runs, log, endedRuns }: EndingOptions): Promise<boolean> {
+  return await enterRun(run, async () => {
+    const stopped = new RunStopped(reason)
+    try {
+      const tools = run.status === 'running' ? await runs.openTools(run.runId) : []
+      const openTools = tools.map(({ toolCallId }) => toolCallId)
+      const emitter = createEmitter({ log, attempt: run.attempt, agentName: run.agent, openTools })
+      for (const { toolCallId, tool } of tools) {
+        // When it ended, and whether it did what it was to do, nobody knows.
+        const outcome = { success: false, duration_ms: 0, error: toPublicError(stopped) }
+        await emitter.emit('tool_completed', { tool_call_id: toolCallId, tool, ...outcome })
+      }
+      const ending = endingOfError(stopped, AbortSignal.abort(stopped))
+      await emitter.emit('agent_completed', ending)
+      endedRuns.tell({ run, status: ending.status })
+      return true
+    } catch (err) {
+      if (isThreadlineError(err, 'THREADLINE_CONFLICT')) return false
+      throw err
+    }
+  })
+}
