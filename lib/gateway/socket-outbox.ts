@@ -2,25 +2,21 @@ import type { WebSocket } from 'ws'
 import { closeCodes, type CloseReason } from '../protocol/close-codes.ts'
 import type { ServerEvent } from '../protocol/events.ts'
 import type { Outbox, Sent } from './outbox.ts'
+import { UnreadBound } from './unread-bound.ts'
 
-/**
- * The way out to one socket. What the client has not read is bounded by `maxBytes`, its largest frame not counted: one answer may be
- * larger, which says nothing of the client.
- */
+/** The way out to one socket. */
 export class SocketOutbox implements Outbox {
   readonly duplex = true
   readonly gone: Promise<void>
   readonly #socket: WebSocket
-  readonly #maxBytes: number
+  readonly #unread: UnreadBound
   readonly #closeTimeoutMs: number
   #overflowed = false
-  /** Bytes of the largest frame since nothing was waiting. */
-  #largest = 0
   #draining: PromiseWithResolvers<void> | undefined
 
   constructor (socket: WebSocket, limits: { maxBytes: number, closeTimeoutMs: number }) {
     this.#socket = socket
-    this.#maxBytes = limits.maxBytes
+    this.#unread = new UnreadBound(limits.maxBytes)
     this.#closeTimeoutMs = limits.closeTimeoutMs
     this.gone = new Promise((resolve) => {
       socket.once('close', () => {
@@ -33,10 +29,7 @@ export class SocketOutbox implements Outbox {
   send (_event: ServerEvent, frame: string): Sent {
     if (this.#overflowed) return 'overflow'
     if (this.#socket.readyState !== this.#socket.OPEN) return 'dead'
-    const bytes = Buffer.byteLength(frame)
-    const waiting = this.#socket.bufferedAmount
-    this.#largest = Math.max(waiting === 0 ? 0 : this.#largest, bytes)
-    if (waiting + bytes - this.#largest > this.#maxBytes) {
+    if (!this.#unread.admits(Buffer.byteLength(frame), this.#socket.bufferedAmount)) {
       this.#overflowed = true
       this.close('slowConsumer')
       return 'overflow'
