@@ -1,12 +1,12 @@
 import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
+import { ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, PayloadOf, ThreadEvent } from '../protocol/events.ts'
-import { toUserId } from '../protocol/ids.ts'
+import { toUserId, type ThreadId } from '../protocol/ids.ts'
 import { nearestStorableText } from './storable-text.ts'
 import type { Appended, AppendedEvent, EventStore } from './storage.ts'
 import { query } from './tables.ts'
-import { requireThread } from './thread-store.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
 
 interface AppendedRow {
@@ -28,10 +28,12 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
     },
 
     read: async (threadId, after, limit) => await units.asUser(async (unit) => {
-      await requireThread(unit, threadId)
-      const rows = await unit.lastRows(query.selectFrom('run_events').select(['sequence', 'user_id', 'body'])
-        .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
-        .where('sequence', '>', after).orderBy('sequence').limit(limit))
+      // What is still kept is asked after the events were read: a purge in between is noticed then.
+      const [rows, [thread]] = await Promise.all([
+        unit.rows(eventsAfter(threadId, after, limit)), unit.lastRows(keptAfter(threadId))
+      ])
+      if (thread === undefined) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
+      if (after < thread.kept_after) return 'expired'
       return rows.map(({ sequence, user_id: userId, body }) => {
         guard({ userId: toUserId(userId) }, 'storage')
         const event = body as unknown as NewThreadEvent // only `append` writes it
@@ -39,6 +41,17 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
       })
     })
   }
+}
+
+function eventsAfter (threadId: ThreadId, after: number, limit: number) {
+  return query.selectFrom('run_events').select(['sequence', 'user_id', 'body'])
+    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
+    .where('sequence', '>', after).orderBy('sequence').limit(limit)
+}
+
+function keptAfter (threadId: ThreadId) {
+  return query.selectFrom('threads').select('kept_after')
+    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId).where('deleted_at', 'is', null)
 }
 
 // An event that stands in the batch twice is sent once, and both places have the same answer.
@@ -69,17 +82,31 @@ function toItem ({ event, attempt }: AppendedEvent, item: number) {
 }
 
 function ending ({ payload }: { payload: PayloadOf<'agent_completed'> }) {
+  const rolledBack = payload.reason === 'rolled_back'
   return {
     outcome: payload.status,
-    error: payload.status === 'completed' ? null : reasonOf(payload),
+    error: rolledBack ? 'rolled_back' : payload.status === 'completed' ? null : reasonOf(payload),
+    rolled_back: rolledBack,
     message_id: payload.message_id ?? null,
-    content: payload.content === undefined ? null : nearestStorableText(payload.content)
+    content: payload.content === undefined ? null : nearestStorableText(payload.content),
+    ...usageOf(payload)
   }
 }
 
 function reasonOf ({ error, reason }: PayloadOf<'agent_completed'>): string | null {
   const text = error?.code ?? reason
   return text === undefined ? null : nearestStorableText(text)
+}
+
+function usageOf ({ usage }: PayloadOf<'agent_completed'>) {
+  const [input, output] = [tokens(usage?.input_tokens), tokens(usage?.output_tokens)]
+  if (input + output === 0) return { model: null }
+  return { model: nearestStorableText(usage?.model ?? 'unknown'), input_tokens: input, output_tokens: output }
+}
+
+// A provider's word is not trusted to be a count.
+function tokens (count: number | undefined): number {
+  return count !== undefined && Number.isSafeInteger(Math.round(count)) ? Math.max(0, Math.round(count)) : 0
 }
 
 function toAppended ({ sequence, refused }: AppendedRow): Appended {

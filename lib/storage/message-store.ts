@@ -1,44 +1,78 @@
-import { sql, type Selectable } from 'kysely'
+import { sql, type RawBuilder, type Selectable } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { MessageView } from '../protocol/events.ts'
-import { toUserId, type MessageId, type ThreadId } from '../protocol/ids.ts'
+import { toUserId, type MessageId, type ThreadId, type UserId } from '../protocol/ids.ts'
 import type { MessageStore } from './storage.ts'
 import { query, type MessagesTable } from './tables.ts'
 import { requireThread } from './thread-store.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 
-/**
- * The messages of a thread, in the order of its turns: each message of the user, then the answer to it, also where the user
- * wrote the next message before the answer was there.
- */
+type BranchRow = Selectable<MessagesTable> & { readonly sibling_ids: readonly string[] }
+
+/** The messages of a thread as a tree. How it grows is the database's, in `accept_message` and `end_run`. */
 export function createMessageStore (units: UnitsOfWork): MessageStore {
   return {
     history: async (threadId, { limit, before }) => await units.asUser(async (unit) => {
-      // Both at once: they travel behind each other and are answered in one round trip.
-      const [, position] = await Promise.all([
-        requireThread(unit, threadId), before === undefined ? undefined : positionOf(unit, threadId, before)
+      // All at once: they travel behind each other and are answered in one round trip.
+      const [,, rows] = await Promise.all([
+        requireThread(unit, threadId),
+        before === undefined ? undefined : requireMessage(unit, threadId, before),
+        unit.lastRows(branch(threadId, before, limit + 1))
       ])
-      let messages = query.selectFrom('messages').selectAll()
-        .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
-      if (position !== undefined) {
-        messages = messages.where(sql<boolean>`(turn, ordinal) < (${position.turn}, ${position.ordinal})`)
-      }
-      const rows = await unit.lastRows(messages.orderBy('turn', 'desc').orderBy('ordinal', 'desc').limit(limit + 1))
       return { messages: rows.slice(0, limit).reverse().map(toMessageView), hasMore: rows.length > limit }
+    }),
+
+    selectBranch: async (threadId, messageId) => await units.asUser(async (unit) => {
+      await unit.lastRows(sql`select threadline.select_branch(${threadId}, ${messageId})`)
     })
   }
 }
 
-async function positionOf (unit: UnitOfWork, threadId: ThreadId, messageId: MessageId) {
-  const [position] = await unit.rows(query.selectFrom('messages').select(['turn', 'ordinal'])
+async function requireMessage (unit: UnitOfWork, threadId: ThreadId, messageId: MessageId): Promise<void> {
+  const [message] = await unit.rows(query.selectFrom('messages').select('message_id')
     .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId).where('message_id', '=', messageId))
-  if (position === undefined) throw new ThreadlineError('THREADLINE_NOT_FOUND', 'There is no such message')
-  return position
+  if (message === undefined) throw new ThreadlineError('THREADLINE_NOT_FOUND', 'There is no such message')
 }
 
-function toMessageView (row: Selectable<MessagesTable>): MessageView {
+/**
+ * From a message, or from the head of the visible branch, towards the beginning, at most `limit` messages. Each step is a subquery of its
+ * own with a limit, so that it looks one message up by its key whatever the planner knows of the table.
+ */
+function branch (threadId: ThreadId, before: MessageId | undefined, limit: number) {
+  const { userId } = currentIdentity()
+  const start = before === undefined
+    ? sql`select head_message_id from threadline.threads where thread_id = ${threadId} and user_id = ${userId} and deleted_at is null`
+    : sql`select parent_id from threadline.messages where thread_id = ${threadId} and user_id = ${userId} and message_id = ${before}`
+  return sql<BranchRow>`
+    with recursive branch (message_id, depth) as (
+      select (${start}), 1
+      union all
+      select step.parent_id, branch.depth + 1 from branch cross join lateral (
+        select m.parent_id from threadline.messages m
+        where m.thread_id = ${threadId} and m.user_id = ${userId} and m.message_id = branch.message_id limit 1
+      ) step
+      where branch.depth < ${limit} and step.parent_id is not null
+    )
+    select message.*, case
+      when message.parent_id is null then array(${siblings(threadId, userId, sql`s.parent_id is null`)})
+      else array(${siblings(threadId, userId, sql`s.parent_id = message.parent_id`)})
+    end as sibling_ids
+    from branch cross join lateral (
+      select m.* from threadline.messages m
+      where m.thread_id = ${threadId} and m.user_id = ${userId} and m.message_id = branch.message_id limit 1
+    ) message
+    order by branch.depth`
+}
+
+function siblings (threadId: ThreadId, userId: UserId, following: RawBuilder<unknown>) {
+  return sql`
+    select s.message_id::text from threadline.messages s
+    where s.thread_id = ${threadId} and s.user_id = ${userId} and ${following} and s.role = message.role order by s.ordinal`
+}
+
+function toMessageView (row: BranchRow): MessageView {
   guard({ userId: toUserId(row.user_id) }, 'storage')
   return {
     message_id: row.message_id,
@@ -46,6 +80,9 @@ function toMessageView (row: Selectable<MessagesTable>): MessageView {
     run_id: row.run_id,
     role: row.role,
     content: row.content,
+    metadata: row.metadata,
+    parent_id: row.parent_id,
+    sibling_ids: [...row.sibling_ids],
     created_at: row.created_at
   }
 }

@@ -2,13 +2,14 @@ import { sql, type Selectable } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import { ThreadlineError } from '../errors.ts'
-import { toRunId, type MessageId } from '../protocol/ids.ts'
+import { toRunId, type MessageId, type RunId, type ThreadId } from '../protocol/ids.ts'
+import { firstEventOf, toOpenTools, toolEventsOf } from './run-events.ts'
 import { toRunRecord } from './run-record.ts'
 import { storableText } from './storable-text.ts'
-import type { AcceptedMessage, RunRecord, RunStore } from './storage.ts'
+import type { Acceptance, AcceptedMessage, Regeneration, RunRecord, RunStore } from './storage.ts'
 import { query, type RunsTable } from './tables.ts'
 import { requireThread, toThreadView, type ThreadRow } from './thread-store.ts'
-import type { UnitsOfWork } from './unit-of-work.ts'
+import type { Query, UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 
 type AcceptanceRow = ThreadRow & {
   readonly message_id: string
@@ -18,23 +19,14 @@ type AcceptanceRow = ThreadRow & {
 }
 
 /**
- * The runs of the active user. What must happen at once is a function of the database, `threadline.accept_message` and
- * `threadline.claim_next`: one round trip, and no lock is held while a process thinks.
+ * The runs of the active user. What must happen at once is a function of the database, `threadline.accept_message`,
+ * `threadline.regenerate_message` and `threadline.claim_next`: one round trip, and no lock is held while a process thinks.
  */
 export function createRunStore (units: UnitsOfWork): RunStore {
   return {
-    accept: async (message) => {
-      const call = acceptMessage(message)
-      const [row] = await units.asUser(async (unit) => await unit.lastRows(call))
-      if (row === undefined) throw new Error('accept_message returns one row')
-      return {
-        messageId: row.message_id as MessageId, // a uuid column that only message ids are written to
-        runId: toRunId(row.run_id),
-        duplicate: row.duplicate,
-        position: row.standing,
-        thread: toThreadView(row)
-      }
-    },
+    accept: async (message) => await acceptance(units, acceptMessage(message)),
+
+    regenerate: async (run) => await acceptance(units, regenerateMessage(run)),
 
     claimNext: async (threadId) => await units.asUser(async (unit) => {
       const claim = sql<Selectable<RunsTable>>`select * from threadline.claim_next(${threadId})`
@@ -53,11 +45,11 @@ export function createRunStore (units: UnitsOfWork): RunStore {
       return (await unit.lastRows(unfinished.orderBy('ordinal'))).map(ownRecord)
     }),
 
-    list: async (threadId, limit) => await units.asUser(async (unit) => {
-      await requireThread(unit, threadId)
-      const newest = ownRuns().where('thread_id', '=', threadId).orderBy('ordinal', 'desc').limit(limit)
-      return (await unit.lastRows(newest)).map(ownRecord)
-    }),
+    list: async (threadId, page) => await units.asUser(async (unit) => await listRuns(unit, threadId, page)),
+
+    openTools: async (runId) => await units.asUser(async (unit) => toOpenTools(await unit.lastRows(toolEventsOf(runId)))),
+
+    firstSequence: async (runId) => await units.asUser(async (unit) => (await unit.lastRows(firstEventOf(runId)))[0]?.sequence),
 
     recoverable: async () => await units.asSystem(async (unit) => {
       const unfinished = query.selectFrom('runs').selectAll().where('status', 'in', ['queued', 'running'])
@@ -66,15 +58,51 @@ export function createRunStore (units: UnitsOfWork): RunStore {
   }
 }
 
-function acceptMessage (message: AcceptedMessage) {
+async function acceptance (units: UnitsOfWork, call: Query<AcceptanceRow>): Promise<Acceptance> {
+  const [row] = await units.asUser(async (unit) => await unit.lastRows(call))
+  if (row === undefined) throw new Error('An acceptance is one row')
+  return {
+    messageId: row.message_id as MessageId, // a uuid column that only message ids are written to
+    runId: toRunId(row.run_id),
+    duplicate: row.duplicate,
+    position: row.standing,
+    thread: toThreadView(row)
+  }
+}
+
+function acceptMessage (message: AcceptedMessage): Query<AcceptanceRow> {
   const { requestId, connectionId } = currentIdentity()
   return sql<AcceptanceRow>`
     select * from threadline.accept_message(
-      ${message.messageId}, ${message.runId}, ${message.threadId}, ${message.newThread},
+      ${message.messageId}, ${message.runId}, ${message.threadId}, ${message.newThread}, ${message.editOf ?? null},
       ${storableText(message.content, 'content')}, ${JSON.stringify(message.metadata)},
       ${storableText(message.clientId ?? null, 'id')}, ${storableText(message.agent, 'agent')},
       ${JSON.stringify(message.context)}, ${message.strategy}, ${storableText(message.traceparent ?? null, 'traceparent')},
       ${message.maxWaiting}, ${requestId}, ${connectionId ?? null})`
+}
+
+function regenerateMessage (run: Regeneration): Query<AcceptanceRow> {
+  const { requestId, connectionId } = currentIdentity()
+  return sql<AcceptanceRow>`
+    select * from threadline.regenerate_message(
+      ${run.runId}, ${run.threadId}, ${run.messageId ?? null}, ${storableText(run.clientId ?? null, 'id')},
+      ${storableText(run.agent ?? null, 'agent')}, ${storableText(run.defaultAgent, 'agent')}, ${JSON.stringify(run.context)},
+      ${run.strategy}, ${storableText(run.traceparent ?? null, 'traceparent')}, ${run.maxWaiting}, ${requestId},
+      ${connectionId ?? null})`
+}
+
+async function listRuns (unit: UnitOfWork, threadId: ThreadId, { limit, before }: { limit: number, before?: RunId | undefined }) {
+  const runs = ownRuns().where('thread_id', '=', threadId)
+  // Both at once: they travel behind each other and are answered in one round trip.
+  const [, older] = await Promise.all([
+    requireThread(unit, threadId),
+    before === undefined ? undefined : unit.rows(runs.where('run_id', '=', before))
+  ])
+  const [than] = older ?? []
+  if (before !== undefined && than === undefined) throw new ThreadlineError('THREADLINE_RUN_NOT_FOUND')
+  const page = than === undefined ? runs : runs.where('ordinal', '<', than.ordinal)
+  const rows = await unit.lastRows(page.orderBy('ordinal', 'desc').limit(limit + 1))
+  return { runs: rows.slice(0, limit).map(ownRecord), hasMore: rows.length > limit }
 }
 
 function ownRuns () {

@@ -154,6 +154,8 @@ export interface Regeneration extends Omit<NewRun, 'agent'> {
   readonly messageId: MessageId | undefined
   /** The one that answered the message first when absent. */
   readonly agent: string | undefined
+  /** For a message that no run of this thread has answered: one that was taken over from another thread. */
+  readonly defaultAgent: string
 }
 
 export interface Acceptance {

@@ -28,6 +28,8 @@ export interface RunsTable {
   message_id: string
   request_id: string
   connection_id: string | null
+  client_id: string | null
+  answers_again: Generated<boolean>
   agent: string
   input: string
   context: Json

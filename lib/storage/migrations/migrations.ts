@@ -5,6 +5,9 @@ import * as acceptAndClaim from './0003-accept-and-claim.ts'
 import * as appendEvents from './0004-append-events.ts'
 import * as epoch from './0005-epoch.ts'
 import * as conversations from './0006-conversations.ts'
+import * as messageTree from './0007-message-tree.ts'
+import * as messageTreeAccept from './0007-message-tree-accept.ts'
+import * as messageTreeEnd from './0007-message-tree-end.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -16,5 +19,8 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0003-accept-and-claim': acceptAndClaim,
   '0004-append-events': appendEvents,
   '0005-epoch': epoch,
-  '0006-conversations': conversations
+  '0006-conversations': conversations,
+  '0007-message-tree': messageTree,
+  '0007-message-tree-accept': messageTreeAccept,
+  '0007-message-tree-end': messageTreeEnd
 }
