@@ -6,6 +6,7 @@ import { loggerOptions } from './lib/telemetry/logger-options.ts'
 import agents from './plugins/agents.ts'
 import authentication from './plugins/authentication.ts'
 import config from './plugins/config.ts'
+import contracts from './plugins/contracts.ts'
 import engine from './plugins/engine.ts'
 import errors, { answerUnroutable } from './plugins/errors.ts'
 import eventLog from './plugins/event-log.ts'
@@ -17,6 +18,7 @@ import shutdown from './plugins/shutdown.ts'
 import storage from './plugins/storage.ts'
 import telemetry from './plugins/telemetry.ts'
 import agentRoutes from './routes/agents.ts'
+import contractRoutes from './routes/contracts.ts'
 import developmentTokenRoutes from './routes/development-tokens.ts'
 import healthRoutes from './routes/health.ts'
 import meRoutes from './routes/me.ts'
@@ -54,8 +56,10 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(engine)
   await app.register(gateway)
   await app.register(greeting)
+  await app.register(contracts)
 
   await app.register(healthRoutes)
+  await app.register(contractRoutes)
   await app.register(developmentTokenRoutes)
   await app.register(meRoutes)
   await app.register(ticketRoutes)

@@ -1,5 +1,6 @@
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
+import { ThreadlineError } from '../lib/errors.ts'
 import { ErrorBody } from '../lib/protocol/error-body.ts'
 import { Handshake } from '../lib/protocol/handshake.ts'
 import { toThreadId } from '../lib/protocol/ids.ts'
@@ -11,14 +12,15 @@ const Opened = Type.Null({ description: 'The socket is open, and speaks the subp
  * origin, the user's limit, and the thread, which is unknown to whoever does not own it.
  */
 export default async function socket (app: FastifyInstance): Promise<void> {
-  app.withTypeProvider<TypeBoxTypeProvider>().get('/v1/socket', {
-    websocket: true,
+  app.withTypeProvider<TypeBoxTypeProvider>().route({
+    method: 'GET',
+    url: '/v1/socket',
     config: { socket: true },
     schema: {
       operationId: 'openSocket',
       tags: ['Chat'],
       summary: 'Chat over WebSocket',
-      description: 'What is said on the socket, and how a browser authenticates, is told by /v1/asyncapi.json.',
+      description: 'What is said on the socket, and how a browser authenticates, is told by [/v1/asyncapi.json](/v1/asyncapi.json).',
       security: [{ bearer: [] }, { ticket: [] }],
       querystring: Handshake,
       response: { 101: Opened, '4xx': ErrorBody, '5xx': ErrorBody }
@@ -26,9 +28,11 @@ export default async function socket (app: FastifyInstance): Promise<void> {
     preHandler: async ({ query }) => {
       app.gateway.admit()
       if (query.thread_id !== undefined) await app.storage.threads.require(toThreadId(query.thread_id))
+    },
+    handler: async () => { throw new ThreadlineError('THREADLINE_BAD_REQUEST', 'This address is for a WebSocket') },
+    wsHandler: (webSocket, { caller, query }) => {
+      const threadId = query.thread_id === undefined ? undefined : toThreadId(query.thread_id)
+      app.gateway.accept(webSocket, caller, { threadId })
     }
-  }, (webSocket, { caller, query }) => {
-    const threadId = query.thread_id === undefined ? undefined : toThreadId(query.thread_id)
-    app.gateway.accept(webSocket, caller, { threadId })
   })
 }

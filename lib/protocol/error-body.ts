@@ -8,5 +8,5 @@ export const ErrorBody = Type.Object({
     message: Type.String(),
     request_id: Type.String({ description: 'Also in the header x-request-id, in the logs and in the trace' })
   })
-})
+}, { description: 'Refused, or failed' })
 export type ErrorBody = Static<typeof ErrorBody>
