@@ -7,6 +7,7 @@ import type { RunRecord } from '../../lib/storage/storage.ts'
 import type { Findings } from './findings.ts'
 import { observationPlaces, type Observation } from './gathering-agent.ts'
 import type { ChatRecord } from './soak-clients.ts'
+import { readEvents } from '../../test/support/stored-thread.ts'
 
 /** What each run of the gathering agent tells, beside its text. */
 const story: readonly RunEventType[] = [
@@ -80,13 +81,13 @@ function complainOfStory ({ chat, runs, messages, events }: StoredChat): string 
 }
 
 async function readStored (app: FastifyInstance, chat: ChatRecord): Promise<StoredChat> {
-  const { runs, messages, events } = app.storage
+  const { runs, messages } = app.storage
   const threadId = toThreadId(chat.threadId)
   return await enterThread(createIdentity({ userId: toUserId(chat.user), threadId }), async () => ({
     chat,
-    runs: await runs.list(threadId, 100),
+    runs: (await runs.list(threadId, { limit: 100 })).runs,
     messages: (await messages.history(threadId, { limit: 100 })).messages,
-    events: await events.read(threadId, 0, 1000)
+    events: await readEvents(app.storage, threadId, 1_000)
   }))
 }
 

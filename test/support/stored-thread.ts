@@ -20,8 +20,15 @@ export interface StoredThread {
 export async function readThread (storage: Storage, user: string, threadId: ThreadId): Promise<StoredThread> {
   return await asUser(user, async () => {
     const { messages } = await storage.messages.history(threadId, { limit: 1_000 })
-    const runs = await storage.runs.list(threadId, 1_000)
-    const events = await storage.events.read(threadId, 0, 10_000)
+    const { runs } = await storage.runs.list(threadId, { limit: 1_000 })
+    const events = await readEvents(storage, threadId, 10_000)
     return { messages, runs, events }
   })
+}
+
+/** The first `limit` events of a thread of the active user, all of which must still be kept. */
+export async function readEvents (storage: Pick<Storage, 'events'>, threadId: ThreadId, limit: number): Promise<readonly ThreadEvent[]> {
+  const events = await storage.events.read(threadId, 0, limit)
+  if (events === 'expired') throw new Error(`Thread ${threadId} has lost events`)
+  return events
 }
