@@ -9,7 +9,11 @@ import { query, type MessagesTable } from './tables.ts'
 import { requireThread } from './thread-store.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 
-type BranchRow = Selectable<MessagesTable> & { readonly sibling_ids: readonly string[] }
+const viewed = [
+  'user_id', 'message_id', 'thread_id', 'run_id', 'role', 'content', 'metadata', 'parent_id', 'created_at'
+] as const
+
+type BranchRow = Pick<Selectable<MessagesTable>, typeof viewed[number]> & { readonly sibling_ids: readonly string[] }
 
 /** The messages of a thread as a tree. How it grows is the database's, in `accept_message` and `end_run`. */
 export function createMessageStore (units: UnitsOfWork): MessageStore {
@@ -55,7 +59,7 @@ function branch (threadId: ThreadId, before: MessageId | undefined, limit: numbe
       ) step
       where branch.depth < ${limit} and step.parent_id is not null
     )
-    select message.*, case
+    select ${sql.join(viewed.map((column) => sql.ref(`message.${column}`)))}, case
       when message.parent_id is null then array(${siblings(threadId, userId, sql`s.parent_id is null`)})
       else array(${siblings(threadId, userId, sql`s.parent_id = message.parent_id`)})
     end as sibling_ids

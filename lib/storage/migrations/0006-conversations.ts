@@ -19,9 +19,6 @@ export async function up (db: Kysely<unknown>): Promise<void> {
 
   // `ordinal` stands in the index for the newest of those that follow a message.
   await sql`create index messages_by_parent on threadline.messages (thread_id, parent_id, ordinal)`.execute(db)
-  await sql`
-    alter table threadline.messages add constraint messages_parent_fkey
-      foreign key (thread_id, parent_id) references threadline.messages (thread_id, message_id)`.execute(db)
 
   await sql`
     grant update (metadata, archived_at, head_message_id, kept_after) on threadline.threads to threadline_app
@@ -29,7 +26,7 @@ export async function up (db: Kysely<unknown>): Promise<void> {
   await sql`grant update (parent_id), delete on threadline.messages to threadline_app`.execute(db)
 }
 
-/** What a thread was until now is one branch. */
+// What a thread was until now is one branch. The owner of the tables also reads the rows to see that the foreign key holds.
 async function growTrees (db: Kysely<unknown>): Promise<void> {
   await sql`
     update threadline.messages m set parent_id = before.message_id
@@ -42,4 +39,7 @@ async function growTrees (db: Kysely<unknown>): Promise<void> {
     update threadline.threads t set head_message_id = (
       select message_id from threadline.messages m where m.thread_id = t.thread_id order by turn desc, ordinal desc limit 1
     )`.execute(db)
+  await sql`
+    alter table threadline.messages add constraint messages_parent_fkey
+      foreign key (thread_id, parent_id) references threadline.messages (thread_id, message_id)`.execute(db)
 }
