@@ -1,6 +1,7 @@
 import type {
   LanguageModelV4CallOptions, LanguageModelV4FunctionTool, LanguageModelV4Prompt, LanguageModelV4ToolResultPart
 } from '@ai-sdk/provider'
+import { titleInstructions } from './title-request.ts'
 import { inputFromPairs, inputFromText, type InputSchema } from './tool-input.ts'
 
 /** What the local model does next: one tool call, an answer, or a failure. */
@@ -30,11 +31,13 @@ const otherWords: Readonly<Record<string, readonly string[]>> = {
  * The rules of the local model, told in `docs/local-model.md`. They read the last user message, the calls made since, their
  * results and the tools offered, and nothing else, so that the same conversation always goes the same way:
  *
+ * 0. asked for a title, it answers with the first words of the first message;
  * 1. commands (`/tool`, `/<tool>`, `/fail`, `/history`, joined by `then`): one is carried out in each step;
  * 2. without commands, the tool whose name occurs first in the message is called, once;
  * 3. then the answer repeats the message verbatim and tells each result.
  */
 export function decide ({ prompt, tools, toolChoice }: LanguageModelV4CallOptions): Decision {
+  if (prompt.some(({ role, content }) => role === 'system' && content === titleInstructions)) return { kind: 'answer', text: firstWords(prompt) }
   const offered = (tools ?? []).filter((tool) => tool.type === 'function')
   const turn = readTurn(prompt)
   const commands = readCommands(turn.text, offered)
@@ -65,6 +68,10 @@ function readTurn (prompt: LanguageModelV4Prompt): Turn {
   }
 }
 
+function firstWords (prompt: LanguageModelV4Prompt): string {
+  return (userTexts(prompt)[0] ?? '').match(/\S+/g)?.slice(0, titleWords).join(' ') ?? ''
+}
+
 function userTexts (prompt: LanguageModelV4Prompt): string[] {
   return prompt.filter((message) => message.role === 'user').map((message) => {
     return message.content.filter((part) => part.type === 'text').map((part) => part.text).join('\n')
@@ -73,6 +80,8 @@ function userTexts (prompt: LanguageModelV4Prompt): string[] {
 
 /** A longer message is only repeated: reading it takes time that grows with its square. */
 const maxReadCharacters = 4_000
+
+const titleWords = 6
 
 type Command = (prompt: LanguageModelV4Prompt) => Decision
 

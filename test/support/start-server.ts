@@ -57,7 +57,9 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   t.teardown(close)
 
   const storage = database === undefined ? { DATA_DIR: 'memory' } : { DATABASE_URL: database.url }
-  await app.register(threadline, { ...options, env: { ...storage, MESSAGES_PER_WINDOW: 100_000, ...options.env } })
+  // Tests count what their sockets receive, what models are asked and how threads change: a title would come in between at any time.
+  const quiet = { MESSAGES_PER_WINDOW: 100_000, TITLE_MODEL: 'off' }
+  await app.register(threadline, { ...options, env: { ...storage, ...quiet, ...options.env } })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
 
   const token = async (user: string, expiresInSeconds = 3600): Promise<string> => {
