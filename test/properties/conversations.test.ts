@@ -1,0 +1,40 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { anyAction } from '../support/conversations/actions.ts'
+import { failureLine, readKeptFailures } from '../support/conversations/kept-failures.ts'
+import { createPlannedAgent } from '../support/conversations/planned-agent.ts'
+import { ActionCommand, runActions } from '../support/conversations/run-actions.ts'
+import { maxWaiting } from '../support/conversations/send-message.ts'
+import { startServer } from '../support/start-server.ts'
+
+// FUZZ_RUNS=500 FUZZ_SEED=42 node test/properties/conversations.test.ts
+const numRuns = Number(process.env['FUZZ_RUNS'] ?? 40)
+const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31)
+/** A slow machine does less in it, and the search for the smallest failure ends with what was found by then. */
+const limitMs = Math.max(75_000, numRuns * 2_000)
+
+t.setTimeout(limitMs * 2)
+
+const agent = createPlannedAgent()
+const server = await startServer(t, {
+  agents: [agent.agent],
+  env: { MAX_WAITING_RUNS_PER_THREAD: maxWaiting, MAX_CONCURRENT_RUNS: 4 }
+})
+
+t.test('what once went wrong does not go wrong again', async (t) => {
+  for (const { why, actions } of readKeptFailures()) {
+    await t.resolves(runActions(actions.map((action) => new ActionCommand(action)), server, agent), why)
+  }
+})
+
+t.test('whatever users do, each thread keeps its story whole, in order and its own', async (t) => {
+  t.comment(`FUZZ_SEED=${seed} FUZZ_RUNS=${numRuns}`)
+  const actions = fc.commands([anyAction().map((action) => new ActionCommand(action))], { maxCommands: 50, size: 'max', disableReplayLog: true })
+
+  const result = await fc.check(fc.asyncProperty(actions, async (commands) => { await runActions(commands, server, agent) }), {
+    numRuns, seed, plugins: [fc.unbiased(), fc.interruptAfterTimeLimit(limitMs)]
+  })
+
+  if (result.failed) t.comment(`to be kept in test/fixtures/failing-seeds.json:\n${failureLine(result)}`)
+  t.equal(result.failed, false, `${result.numRuns} runs${result.interrupted ? ', and no time for more' : ''}: ${String(result.errorInstance)}`)
+})

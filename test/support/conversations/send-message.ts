@@ -1,0 +1,115 @@
+import type { ErrorCode } from '../../../lib/errors.ts'
+import type { MultitaskStrategy } from '../../../lib/protocol/commands.ts'
+import type { ServerEvent } from '../../../lib/protocol/events.ts'
+import type { Conversations } from './conversations.ts'
+import {
+  expectStops, isHeld, knowThread, mayBeUnfinished, messagesIn, threadOf, type ModelUser, type SentMessage, type StopReason
+} from './model.ts'
+import type { PlanStep } from './planned-agent.ts'
+import { isEvent, type Tab } from './tab.ts'
+
+/** Unfinished runs that may stand before a message. */
+export const maxWaiting = 4
+
+interface What { readonly named: string | undefined, readonly strategy: MultitaskStrategy, readonly plan: readonly PlanStep[] }
+
+/** What was known when a message was sent. */
+interface Sending {
+  readonly message: SentMessage
+  readonly tab: Tab
+  /** The thread that it must go to; undefined when that cannot be said. */
+  readonly target: string | undefined
+  readonly changes: number
+  /** Nothing else of the user was under way. */
+  readonly certain: boolean
+  readonly before: SentMessage['answer']
+  readonly held: number
+}
+
+const stops: Partial<Record<MultitaskStrategy, StopReason>> = { interrupt: 'interrupted', rollback: 'rolled_back' }
+
+export function writeMessage (user: ModelUser, { named, strategy, plan }: What): SentMessage {
+  const marker = `${user.name}:${user.messages.length}`
+  const message: SentMessage = {
+    id: `message ${marker}`,
+    marker,
+    named,
+    strategy,
+    plan,
+    answer: 'none',
+    threadId: undefined,
+    messageId: undefined,
+    runId: undefined,
+    opened: false,
+    stops: [],
+    mustStop: false
+  }
+  user.messages.push(message)
+  return message
+}
+
+/** Sends a message, for the first time or once more under its id. */
+export async function sendMessage (conversations: Conversations, user: ModelUser, tab: Tab, message: SentMessage, wait: boolean): Promise<void> {
+  const target = message.threadId ?? message.named ?? (user.unanswered === 0 ? tab.threadId ?? undefined : undefined)
+  const sending: Sending = {
+    message,
+    tab,
+    target,
+    changes: changesOf(user, target),
+    certain: wait && user.unanswered === 0,
+    before: message.answer,
+    held: target === undefined ? 0 : messagesIn(user, target).filter(isHeld).length
+  }
+  const reason = stops[message.strategy]
+  if (reason !== undefined && message.answer !== 'accepted') expectStops(user, target, reason, { before: message })
+  const thread = message.threadId ?? message.named
+  await conversations.ask(user, tab, {
+    type: 'user_message',
+    id: message.id,
+    ...(thread === undefined ? {} : { thread_id: thread }),
+    payload: { content: message.marker, agent: 'planned', multitask_strategy: message.strategy, metadata: { plan: message.plan } }
+  }, (answer) => { judge(conversations, user, sending, answer) }, wait)
+}
+
+function judge (conversations: Conversations, user: ModelUser, sending: Sending, answer: ServerEvent): void {
+  const fault = (fault: string): void => { conversations.fault(`${sending.message.id} (${sending.message.strategy}): ${fault}`) }
+  if (isEvent(answer, 'message_accepted')) judgeAcceptance(user, sending, answer, fault)
+  else if (isEvent(answer, 'error')) judgeRefusal(conversations, user, sending, answer.payload.code, fault)
+  else fault(`answered with ${answer.type}`)
+}
+
+function judgeAcceptance (user: ModelUser, sending: Sending, answer: ServerEvent<'message_accepted'>, fault: (fault: string) => void): void {
+  const { message, target, certain, before } = sending
+  const { message_id: messageId, run_id: runId, duplicate } = answer.payload
+  const threadId = answer.thread_id ?? ''
+  const deleted = threadOf(user, threadId)?.deleted === true
+  if (before === 'accepted' && !duplicate) fault('accepted for a second time')
+  if (before === 'refused' && duplicate && certain) fault('accepted before it was refused')
+  if (message.runId !== undefined && (message.runId !== runId || message.messageId !== messageId)) fault('has become another one')
+  if (target !== undefined && target !== threadId) fault(`went to ${threadId} instead of ${target}`)
+  if (answer.run_id !== runId || !runId.includes(threadId)) fault(`told with run ${answer.run_id} for ${runId}`)
+  if (certain && deleted) fault('accepted in a thread that is deleted')
+  if (certain && !duplicate && message.strategy === 'reject' && sending.held > 0) fault('accepted although a run is unfinished')
+  if (certain && !duplicate && sending.held > maxWaiting) fault('accepted although too many wait')
+  knowThread(user, threadId)
+  Object.assign(message, { answer: 'accepted', threadId, messageId, runId })
+}
+
+function judgeRefusal (conversations: Conversations, user: ModelUser, sending: Sending, code: ErrorCode, fault: (fault: string) => void): void {
+  const { message, target, changes, before } = sending
+  const others = user.messages.filter((other) => other !== message && (target === undefined || (other.threadId ?? target) === target))
+  const unfinished = others.filter((other) => mayBeUnfinished(conversations.model, other)).length
+  const possible: Partial<Record<ErrorCode, boolean>> = {
+    THREADLINE_THREAD_NOT_FOUND: target === undefined
+      ? user.threads.some((thread) => thread.changes > 0)
+      : threadOf(user, target)?.deleted === true || changesOf(user, target) !== changes,
+    THREADLINE_THREAD_BUSY: before !== 'accepted' && message.strategy === 'reject' && unfinished > 0,
+    THREADLINE_QUEUE_FULL: before !== 'accepted' && unfinished > maxWaiting
+  }
+  if (possible[code] !== true) fault(`refused with ${code}`)
+  if (before !== 'accepted' && message.answer === 'none') message.answer = 'refused'
+}
+
+function changesOf (user: ModelUser, threadId: string | undefined): number {
+  return threadOf(user, threadId ?? '')?.changes ?? 0
+}
