@@ -17,12 +17,19 @@ import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
 import storage from './plugins/storage.ts'
 import telemetry from './plugins/telemetry.ts'
+import titles from './plugins/titles.ts'
 import agentRoutes from './routes/agents.ts'
 import contractRoutes from './routes/contracts.ts'
 import developmentTokenRoutes from './routes/development-tokens.ts'
+import exportRoutes from './routes/export.ts'
 import healthRoutes from './routes/health.ts'
 import meRoutes from './routes/me.ts'
+import messageRoutes from './routes/messages.ts'
+import runRoutes from './routes/runs.ts'
 import socketRoutes from './routes/socket.ts'
+import threadRunRoutes from './routes/thread-runs.ts'
+import threadRoutes from './routes/thread.ts'
+import threadListRoutes from './routes/threads.ts'
 import ticketRoutes from './routes/tickets.ts'
 
 export interface AppOptions {
@@ -55,6 +62,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(agents, options.agents === undefined ? {} : { agents: options.agents })
   await app.register(engine)
   await app.register(gateway)
+  await app.register(titles)
   await app.register(greeting)
   await app.register(contracts)
 
@@ -64,5 +72,11 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(meRoutes)
   await app.register(ticketRoutes)
   await app.register(agentRoutes)
+  await app.register(threadListRoutes)
+  await app.register(threadRoutes)
+  await app.register(messageRoutes)
+  await app.register(threadRunRoutes)
+  await app.register(runRoutes)
+  await app.register(exportRoutes)
   await app.register(socketRoutes)
 }, { name: 'threadline', fastify: '5.x' })

@@ -34,12 +34,19 @@ export function answerUnroutable (_error: FastifyError, request: FastifyRequest,
 
 function toThreadlineError (error: FastifyError): ThreadlineError | undefined {
   if (isThreadlineError(error)) return error
-  if (error.validation !== undefined) return new ThreadlineError('THREADLINE_BAD_REQUEST', error.message)
+  if (error.validation !== undefined) return toRefusal(error.validation, error.message)
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ThreadlineError('THREADLINE_BODY_TOO_LARGE')
   // Only Fastify's own refusals: another library's error with a status is about something that we did, not the client.
   const refused = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500
   if (refused && error.code?.startsWith('FST_ERR_') === true) return new ThreadlineError('THREADLINE_BAD_REQUEST', error.message)
   return undefined
+}
+
+/** In the words in which a frame would be refused. */
+function toRefusal ([first]: NonNullable<FastifyError['validation']>, message: string): ThreadlineError {
+  if (first?.instancePath === '/thread_id') return new ThreadlineError('THREADLINE_INVALID_THREAD_ID')
+  if (first?.instancePath === '/run_id') return new ThreadlineError('THREADLINE_INVALID_RUN_ID')
+  return new ThreadlineError('THREADLINE_BAD_REQUEST', message)
 }
 
 /** Only a text: an error as cause may hold what belongs in no log, and a failure is not refused but logged in full. */
