@@ -13,11 +13,14 @@ export type Unfollow = () => void
  *
  * `follow` tells every event of one thread that is appended from now on, once and in order, each in the context of the
  * run that it belongs to. The follower is the user that is active when `follow` is called; a thread of another user tells nothing.
+ *
+ * `read` gives the events after a sequence, in order, at most `limit`; `expired` when some of them are not kept any more. Whoever asks has
+ * found the thread in the storage: a deleted one may still be read for a moment. Throws `THREADLINE_THREAD_NOT_FOUND`.
  */
 export interface EventLog {
   append (event: NewThreadEvent, attempt: number): Promise<ThreadEvent>
   follow (threadId: ThreadId, receive: (event: ThreadEvent) => void): Unfollow
-  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[]>
+  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
   /** Followed threads; 0 when nobody is connected. */
   readonly followed: number
   /** Waits for what is being appended, then refuses everything. */

@@ -14,5 +14,5 @@ export type Appended =
 /** What the log asks of the database; its promises are told at `lib/storage`'s port of the same name. */
 export interface EventStore {
   append (batch: readonly Append[]): Promise<readonly Appended[]>
-  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[]>
+  read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
 }

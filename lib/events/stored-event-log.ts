@@ -9,9 +9,13 @@ import type { ThreadId } from '../protocol/ids.ts'
 import type { EventLog, Unfollow } from './event-log.ts'
 import type { Append, Appended, EventStore } from './event-store.ts'
 import { GroupCommit } from './group-commit.ts'
+import { RecentEvents, type RecentEventsLimits } from './recent-events.ts'
 
 /** What is appended, with the identity in which it will be told. */
 interface Item extends Append { readonly identity: Identity }
+
+/** What became of it: the event in its place, or why it has none. */
+type Placed = ThreadEvent | Extract<Appended, { readonly refused: unknown }>
 
 interface Follower { readonly owner: Identity, readonly receive: (event: ThreadEvent) => void }
 
@@ -21,28 +25,35 @@ export interface StoredEventLogOptions {
   readonly logger: Logger
   readonly maxBatch?: number
   readonly maxWaiting?: number
+  /** Stored events that are kept at hand, of one thread and of all. */
+  readonly recent?: RecentEventsLimits
 }
 
-/** The log in the database, with followers in this process. Appends of all threads are committed in groups. */
+/**
+ * The log in the database, with followers in this process. Appends of all threads are committed in groups; the newest events are kept at
+ * hand, so that a storm of readers that come back does not reach the database.
+ */
 export function createStoredEventLog (options: StoredEventLogOptions): EventLog {
   const { store, epoch, logger } = options
   const followers = new Map<ThreadId, Set<Follower>>()
-  const writer = new GroupCommit<Item, Appended>({
-    commit: (batch) => store.append(batch),
-    committed: (batch, results) => {
-      for (const [index, item] of batch.entries()) tell(item, results[index])
+  const recent = new RecentEvents(options.recent ?? { perThread: 256, total: 20_000 })
+  const writer = new GroupCommit<Item, Placed>({
+    commit: async (batch) => place(batch, await store.append(batch), epoch),
+    committed: (batch, placed) => {
+      for (const [index, { identity }] of batch.entries()) keepAndTell(placed[index], identity)
     },
     maxBatch: options.maxBatch ?? 512,
     maxWaiting: options.maxWaiting ?? 50_000
   })
 
-  function tell ({ event, identity }: Item, appended: Appended | undefined): void {
+  function keepAndTell (event: Placed | undefined, identity: Identity): void {
+    if (event === undefined || 'refused' in event) return
+    recent.add(event)
     const audience = followers.get(event.thread_id)
-    if (audience === undefined || appended === undefined || 'refused' in appended) return
-    const placed: ThreadEvent = { ...event, sequence: appended.sequence, epoch }
+    if (audience === undefined) return
     const listening = [...audience] // who is told may follow or unfollow; who has just unfollowed is not told any more
     enterThread(identity, () => {
-      for (const follower of listening) if (audience.has(follower)) tellOne(follower, placed, identity)
+      for (const follower of listening) if (audience.has(follower)) tellOne(follower, event, identity)
     }, { parent: parseTraceparent(event.traceparent) })
   }
 
@@ -58,9 +69,9 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
   return {
     async append (event, attempt) {
       guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'event-log')
-      const appended = await writer.add({ event, attempt, identity: identityOfEvent(event) })
-      if (!('refused' in appended)) return { ...event, sequence: appended.sequence, epoch }
-      throw appended.refused === 'thread-not-found'
+      const placed = await writer.add({ event, attempt, identity: identityOfEvent(event) })
+      if (!('refused' in placed)) return placed
+      throw placed.refused === 'thread-not-found'
         ? new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
         : new ThreadlineError('THREADLINE_CONFLICT', 'The run is no longer active')
     },
@@ -75,10 +86,25 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
       }
     },
 
-    read: (threadId, after, limit) => store.read(threadId, after, limit),
+    async read (threadId, after, limit) {
+      return recent.read(threadId, after, limit) ?? await store.read(threadId, after, limit)
+    },
     get followed () { return followers.size },
     close: () => writer.close()
   }
+}
+
+function place (batch: readonly Item[], appended: readonly Appended[], epoch: string): readonly Placed[] {
+  return appended.flatMap((outcome, index) => {
+    const item = batch[index]
+    if (item === undefined) return []
+    return 'refused' in outcome ? outcome : { ...item.event, sequence: outcome.sequence, epoch }
+  })
+}
+
+/** Works on an event that was read from the log, in the name and in the trace of the run that told it. */
+export function enterEvent<T> (event: ThreadEvent, fn: () => T): T {
+  return enterThread(identityOfEvent(event), fn, { parent: parseTraceparent(event.traceparent) })
 }
 
 /** In whose name an event of the log is worked on: the run that told it. */

@@ -2,12 +2,13 @@ import { bindThread } from '../context/bind.ts'
 import type { Logger } from '../context/logger.ts'
 import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
 import type { CloseReason } from '../protocol/close-codes.ts'
-import type { ActiveRun } from '../protocol/events.ts'
 import type { UserId } from '../protocol/ids.ts'
-import type { Storage } from '../storage/storage.ts'
+import type { Storage, ThreadState } from '../storage/storage.ts'
 import type { Connection } from './connection.ts'
 import { createEvent } from './create-event.ts'
 import { writeAsHop } from './handler-connection.ts'
+import { resume, type Position } from './resume.ts'
+import type { Subscriptions } from './subscriptions.ts'
 import type { ThreadMembership } from './thread-membership.ts'
 import { TokenClock } from './token-clock.ts'
 
@@ -17,7 +18,10 @@ export interface Caller { readonly userId: UserId, readonly expiresAt: Date | nu
 export interface AttachmentOptions {
   readonly connection: Connection
   readonly caller: Caller
+  /** What the client has seen of the connection's thread. */
+  readonly position: Position | undefined
   readonly membership: ThreadMembership
+  readonly subscriptions: Subscriptions
   readonly storage: Storage
   readonly logger: Logger
   /** How long before its token expires a client is told. */
@@ -30,7 +34,10 @@ export interface AttachmentOptions {
  */
 export class Attachment {
   readonly connection: Connection
-  /** Tells the client where it is, once and before anything else is done for it. Rejects when the storage does not say. */
+  /**
+   * Tells the client where it is and what it has missed, once and before anything else is done for it. Rejects when the storage does not
+   * say.
+   */
   readonly establish = bindThread(() => this.#establish())
   /** For what nobody expected: it is logged, and the connection closed. */
   readonly fail = bindThread((err: unknown) => { this.#fail(err) })
@@ -66,9 +73,17 @@ export class Attachment {
   }
 
   async #establish (): Promise<void> {
-    const { connection, membership, storage } = this.#options
+    const { connection, position, membership, storage } = this.#options
     const { threadId } = connection
     if (threadId === undefined) return this.#tell({ sequence: 0, activeRuns: [] })
+    if (position !== undefined) {
+      await resume(connection, position, {
+        ...this.#options,
+        greet: (state) => { this.#tell(state) },
+        answer: (type, payload) => { writeAsHop(connection, createEvent(type, payload)) }
+      })
+      return
+    }
     await membership.enter(connection, async () => {
       const state = await storage.threads.state(threadId)
       return { sequence: state.sequence, tell: () => { this.#tell(state) } }
@@ -76,7 +91,7 @@ export class Attachment {
   }
 
   /** Only then its token is watched, of which it could be told at once. */
-  #tell ({ sequence, activeRuns }: { readonly sequence: number, readonly activeRuns: readonly ActiveRun[] }): void {
+  #tell ({ sequence, activeRuns }: Pick<ThreadState, 'sequence' | 'activeRuns'>): void {
     const { connection, caller: { expiresAt }, storage } = this.#options
     writeAsHop(connection, createEvent('connection_established', {
       connection_id: connection.connectionId,

@@ -14,18 +14,18 @@ export interface ConnectionOptions {
   readonly outbox: Outbox
   /** The span of the handshake, to which each message's trace is linked. */
   readonly handshake: SpanContext
-  /** Events that may be held back while the connection enters a thread. */
+  /** Events of a thread that may be held back while the connection enters it, or catches up. */
   readonly maxHeld: number
 }
 
-/** An event that waits, and how to send it in its own context. */
-export interface HeldEvent { readonly sequence: number, readonly send: () => void }
+/** Which events of its thread a connection has been sent: those after `from`, up to `to`. */
+export interface Told { readonly from: number, readonly to: number }
 
-/** Events of a thread that the connection is about to be in. */
-interface Entering { readonly threadId: ThreadId, readonly held: HeldEvent[] }
+/** Events of one thread that wait, each to be sent in its own context. */
+export interface Hold { readonly threadId: ThreadId, readonly waiting: (() => void)[] }
 
 /**
- * One socket of one user, in at most one thread. Everything that is written to it passes `write`, which compares the connection's
+ * One client of one user, in at most one thread. Everything that is written to it passes `write`, which compares the connection's
  * owner, and for a thread's event its thread, with the active identity and with the event itself.
  */
 export class Connection {
@@ -38,7 +38,8 @@ export class Connection {
   readonly #outbox: Outbox
   readonly #maxHeld: number
   readonly #life = new ConnectionLife()
-  #entering: Entering | undefined
+  readonly #holds = new Map<ThreadId, Hold>()
+  #told: { threadId: ThreadId, from: number, to: number } | undefined
   #heardAt = performance.now()
   #spokenAt = performance.now()
 
@@ -88,31 +89,49 @@ export class Connection {
   /** Resolves when what was written has left this process, or the client is gone. */
   drained (): Promise<void> { return this.#outbox.drained() }
 
-  /** Whether an event of this thread is meant for this connection, now or once it has entered. */
+  /** Whether events of this thread are meant for this connection, now or once it has entered. */
   wants (threadId: ThreadId): boolean {
-    return this.threadId === threadId || this.#entering?.threadId === threadId
+    return this.threadId === threadId || this.#holds.has(threadId)
   }
 
-  /** From now on, events of the thread are held back for this connection. */
-  hold (threadId: ThreadId): void {
-    this.#entering = { threadId, held: [] }
+  /** What this connection has been sent of a thread; undefined when it is not in it. */
+  told (threadId: ThreadId): Told | undefined {
+    return this.threadId === threadId && this.#told?.threadId === threadId ? this.#told : undefined
   }
 
-  /** Ends the holding back, and gives what was held. */
-  release (): readonly HeldEvent[] {
-    const held = this.#entering?.held ?? []
-    this.#entering = undefined
-    return held
+  /** Notes what the connection has been sent, or need not be sent, of the thread that it is in. */
+  stand (threadId: ThreadId, { from, to }: Told): void {
+    this.#told = { threadId, from, to }
   }
+
+  /** From now on, events of the thread are held back. Whoever held them back before has lost its hold to this one. */
+  hold (threadId: ThreadId): Hold {
+    const hold: Hold = { threadId, waiting: this.#holds.get(threadId)?.waiting ?? [] }
+    this.#holds.set(threadId, hold)
+    return hold
+  }
+
+  holds (hold: Hold): boolean { return this.#holds.get(hold.threadId) === hold }
+
+  /** Ends the holding back, and gives what was held; nothing when the hold was lost. */
+  release (hold: Hold): readonly (() => void)[] {
+    if (!this.holds(hold)) return []
+    this.#holds.delete(hold.threadId)
+    return hold.waiting
+  }
+
+  /** Forgets what was held back of the thread. */
+  drop (threadId: ThreadId): void { this.#holds.delete(threadId) }
 
   /**
    * True when the event was held back, false when it is to be sent now. It is sent in the context that is active now, which is its own:
    * whoever releases it is somebody else.
    */
   holdBack (event: ThreadEvent, send: () => void): boolean {
-    if (this.#entering?.threadId !== event.thread_id) return false
-    if (this.#entering.held.length >= this.#maxHeld) this.close('slowConsumer')
-    else this.#entering.held.push({ sequence: event.sequence, send: bindThread(send) })
+    const hold = this.#holds.get(event.thread_id)
+    if (hold === undefined) return false
+    if (hold.waiting.length >= this.#maxHeld) this.close('slowConsumer')
+    else hold.waiting.push(bindThread(send))
     return true
   }
 
@@ -130,7 +149,13 @@ export class Connection {
   writeThreadEvent (event: ThreadEvent, frame: string): Sent {
     guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'socket.send')
     guard({ userId: this.userId, threadId: this.threadId ?? null }, 'socket.send')
-    return this.#send(event, frame)
+    const sent = this.#send(event, frame)
+    if (sent === 'sent') this.#follow(event)
+    return sent
+  }
+
+  #follow ({ thread_id: threadId, sequence }: ThreadEvent): void {
+    if (this.#told?.threadId === threadId && sequence > this.#told.to) this.#told.to = sequence
   }
 
   #send (event: ServerEvent, frame: string): Sent {

@@ -15,6 +15,7 @@ import { listenToSocket } from './listen-to-socket.ts'
 import { MessageWindow } from './message-window.ts'
 import type { Outbox } from './outbox.ts'
 import { createRequests, type Requests } from './requests.ts'
+import type { Position } from './resume.ts'
 import { SocketOutbox } from './socket-outbox.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { ThreadMembership } from './thread-membership.ts'
@@ -46,7 +47,12 @@ export interface GatewayOptions {
 }
 
 /** What was found of a connection before it is registered. The thread is the user's own. */
-export interface ConnectionNames { readonly threadId?: ThreadId | undefined, readonly connectionId?: ConnectionId | undefined }
+export interface ConnectionNames {
+  readonly threadId?: ThreadId | undefined
+  readonly connectionId?: ConnectionId | undefined
+  /** What the client has seen of the thread: the rest is sent before anything new. */
+  readonly position?: Position | undefined
+}
 
 /** The connections of this node: accepts sockets, takes their frames, and lets them go. And what is asked for without one. */
 export interface Gateway extends Requests {
@@ -71,7 +77,9 @@ const tracer = trace.getTracer('threadline')
 export function createGateway (options: GatewayOptions): Gateway {
   const { log, logger, limits } = options
   const registry = new ConnectionRegistry({ perUser: limits.maxConnectionsPerUser, total: limits.maxConnectionsTotal })
-  const subscriptions = new Subscriptions({ registry, log, logger })
+  const subscriptions = new Subscriptions({
+    log, logger, replayBytes: limits.maxOutboxBytes / 4, replayTimeoutMs: limits.heartbeatIntervalMs + limits.heartbeatTimeoutMs
+  })
   const parts: Parts = {
     registry,
     subscriptions,
@@ -127,17 +135,19 @@ interface Parts {
  */
 function attach<T> (
   { outbox, caller, names }: { readonly outbox: Outbox, readonly caller: Caller, readonly names: ConnectionNames },
-  { registry, membership, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
+  { registry, membership, subscriptions, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
 ): T {
   const { userId } = caller
-  const { threadId, connectionId = newConnectionId() } = names
+  const { threadId, connectionId = newConnectionId(), position } = names
   const identity = createIdentity({ userId, threadId, connectionId })
   const handshake = recordHandshake(identity)
   return enterThread(identity, () => {
     const connection = new Connection({ connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4 })
     registry.connect({ userId, connectionId }, () => connection)
     const { tokenNoticeMs } = limits
-    const attachment = new Attachment({ connection, caller, membership, storage, logger, tokenNoticeMs })
+    const attachment = new Attachment({
+      connection, caller, position, membership, subscriptions, storage, logger, tokenNoticeMs
+    })
     open.set(connection, outbox.gone.then(() => {
       attachment.end()
       open.delete(connection)
@@ -146,7 +156,8 @@ function attach<T> (
   }, { parent: handshake })
 }
 
-function listenTo (socket: WebSocket, attachment: Attachment, { registry, membership, window }: Parts, options: GatewayOptions): void {
+function listenTo (socket: WebSocket, attachment: Attachment, parts: Parts, options: GatewayOptions): void {
+  const { registry, membership, subscriptions, window } = parts
   const { tools, logger, verifyToken, limits: { maxFrameBytes, maxInboxFrames } } = options
   const renewed = (expiresAt: Date): void => { attachment.renewed(expiresAt) }
   listenToSocket(socket, {
@@ -156,7 +167,7 @@ function listenTo (socket: WebSocket, attachment: Attachment, { registry, member
       window,
       logger,
       handlerConnection: (connection, replyTo, received) => createHandlerConnection({
-        connection, registry, membership, replyTo, received, verifyToken, renewed
+        connection, registry, membership, subscriptions, storage: tools.storage, replyTo, received, verifyToken, renewed
       })
     },
     logger,

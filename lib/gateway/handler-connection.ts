@@ -7,15 +7,20 @@ import { ThreadlineError } from '../errors.ts'
 import type { HandlerConnection } from '../handlers/handler.ts'
 import type { ServerEvent } from '../protocol/events.ts'
 import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
+import type { Storage } from '../storage/storage.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Connection } from './connection.ts'
 import { createEvent } from './create-event.ts'
+import { resume } from './resume.ts'
+import type { Subscriptions } from './subscriptions.ts'
 import type { ThreadMembership } from './thread-membership.ts'
 
 export interface HandlerConnectionOptions {
   readonly connection: Connection
   readonly registry: ConnectionRegistry
   readonly membership: ThreadMembership
+  readonly subscriptions: Subscriptions
+  readonly storage: Storage
   readonly replyTo: string | undefined
   /** The span of the frame. */
   readonly received: Span
@@ -27,13 +32,14 @@ export interface HandlerConnectionOptions {
 export function createHandlerConnection (options: HandlerConnectionOptions): HandlerConnection {
   const { connection, registry, membership, replyTo } = options
   const others = (connections: Iterable<Connection>): Connection[] => [...connections].filter((other) => other !== connection)
+  const reply: HandlerConnection['reply'] = (type, payload) => {
+    // The thread that a refused message would have made does not exist.
+    const unmade = type === 'error' && currentIdentity().data['new_thread'] === true
+    writeAsHop(connection, createEvent(type, payload, { replyTo, ...(unmade ? { threadId: null } : {}) }))
+  }
 
   return {
-    reply: (type, payload) => {
-      // The thread that a refused message would have made does not exist.
-      const unmade = type === 'error' && currentIdentity().data['new_thread'] === true
-      writeAsHop(connection, createEvent(type, payload, { replyTo, ...(unmade ? { threadId: null } : {}) }))
-    },
+    reply,
     tellOthers: (type, payload) => {
       writeToAll(others(registry.getUserConnections()), createEvent(type, payload, { threadId: null }))
     },
@@ -44,6 +50,7 @@ export function createHandlerConnection (options: HandlerConnectionOptions): Han
     enter: (prepare) => membership.enter(connection, prepare),
     adopt: (stored, fn) => adoptRun(options.received, stored, fn),
     vacate: () => { membership.vacate() },
+    resume: (position) => resume(connection, position, { ...options, answer: reply }),
     renew: async (token) => {
       const caller = await options.verifyToken(token)
       if (caller.userId !== currentIdentity().userId) throw new ThreadlineError('THREADLINE_SENDER_MISMATCH')

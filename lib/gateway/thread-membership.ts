@@ -3,9 +3,19 @@ import { ThreadlineError } from '../errors.ts'
 import type { ServerEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Hold, Told } from './connection.ts'
 import { createEvent } from './create-event.ts'
 import type { Subscriptions } from './subscriptions.ts'
+
+/** What a connection is told when it is put into a thread. */
+export interface Entry {
+  /** The position from which live events follow. */
+  readonly sequence: number
+  /** What it has been sent of the thread already; without it, nothing that it would have to be sent. */
+  readonly told?: Told | undefined
+  /** Called once the connection is in the thread. Live events follow when it has answered. */
+  readonly tell: () => void | Promise<void>
+}
 
 /** Moves connections in and out of threads: registry and subscriptions together, so that they never disagree. */
 export class ThreadMembership {
@@ -19,26 +29,25 @@ export class ThreadMembership {
 
   /**
    * Puts the connection into the active thread, without a gap or a doubled event: events are held back from before the position is
-   * read, and those after it follow once `tell` has answered. When `prepare` fails, nothing has changed. A connection that is gone
-   * by then is put nowhere, and nobody is told.
+   * read, and those that it has not been sent follow once `tell` has answered. When `prepare` fails, nothing has changed. A connection that
+   * is gone by then is put nowhere, and nobody is told.
    */
-  async enter (connection: Connection, prepare: () => Promise<{ readonly sequence: number, readonly tell: () => void }>): Promise<void> {
+  async enter (connection: Connection, prepare: (hold: Hold) => Promise<Entry>): Promise<void> {
     const { threadId } = currentThread()
     const left = connection.threadId
-    this.#subscriptions.join(connection.connectionId, threadId)
-    connection.hold(threadId)
+    this.#subscriptions.join(connection, threadId)
+    const hold = connection.hold(threadId)
     try {
-      const { sequence, tell } = await prepare()
-      if (!connection.wants(threadId)) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND') // vacated meanwhile
+      const { sequence, told, tell } = await prepare(hold)
+      if (!connection.holds(hold)) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND') // vacated meanwhile
+      const known = connection.told(threadId)
       if (!this.#move(connection, left, threadId)) return
-      tell()
-      for (const held of connection.release()) {
-        if (held.sequence > sequence) held.send()
-      }
+      connection.stand(threadId, told ?? (known?.to === sequence ? known : { from: sequence, to: sequence }))
+      await tell()
     } finally {
-      connection.release()
+      this.#subscriptions.release(connection, hold)
       const isIn = this.#registry.getConnectionThreadId(connection.connectionId)
-      if (isIn !== threadId) this.#subscriptions.leave(connection.connectionId, threadId)
+      if (isIn !== threadId) this.#subscriptions.leave(connection, threadId)
     }
     this.#tellPresence(threadId)
   }
@@ -48,7 +57,7 @@ export class ThreadMembership {
     const { threadId } = currentThread()
     for (const connection of this.#registry.getUserConnections()) {
       if (!connection.wants(threadId)) continue
-      connection.release()
+      connection.drop(threadId)
       if (connection.threadId === threadId) this.#move(connection, threadId, undefined)
     }
   }
@@ -56,8 +65,7 @@ export class ThreadMembership {
   /** Forgets the connection. Doing it again does nothing. */
   remove (connection: Connection): void {
     const { threadId } = connection
-    if (threadId !== undefined) this.#subscriptions.leave(connection.connectionId, threadId)
-    connection.release()
+    if (threadId !== undefined) this.#subscriptions.leave(connection, threadId)
     if (this.#registry.disconnect(connection.connectionId) && threadId !== undefined) this.#tellPresence(threadId)
   }
 
@@ -65,7 +73,8 @@ export class ThreadMembership {
   #move (connection: Connection, left: ThreadId | undefined, threadId: ThreadId | undefined): boolean {
     if (!this.#registry.updateConnectionThread(connection.connectionId, threadId)) return false
     if (left === undefined || left === threadId) return true
-    this.#subscriptions.leave(connection.connectionId, left)
+    connection.drop(left)
+    this.#subscriptions.leave(connection, left)
     this.#tellPresence(left)
     return true
   }

@@ -14,6 +14,7 @@ export async function endOfRun ({ eventLog }: Pick<FastifyInstance, 'eventLog'>,
     const unfollow = eventLog.follow(threadId, (event) => { if (isEnd(event)) resolve(event) })
     try {
       const stored = await eventLog.read(threadId, 0, 10_000)
+      if (stored === 'expired') throw new Error('The log does not keep its events')
       return stored.find(isEnd) ?? await promise
     } finally {
       unfollow()

@@ -1,0 +1,84 @@
+import { currentIdentity } from '../context/current-thread.ts'
+import { isOwner } from '../context/guard.ts'
+import type { ThreadEvent } from '../protocol/events.ts'
+import type { ThreadId, UserId } from '../protocol/ids.ts'
+
+export interface RecentEventsLimits {
+  readonly perThread: number
+  readonly total: number
+}
+
+/** The newest events of one thread, without a gap: `first` to `last`, each at its sequence modulo the limit. */
+interface Ring {
+  readonly owner: UserId
+  readonly slots: ThreadEvent[]
+  first: number
+  last: number
+}
+
+/**
+ * The last events of the threads that have told something lately, so that whoever comes back after a moment does not ask the storage.
+ * Bounded: in each thread the newest stay, and of the threads those that were used last.
+ */
+export class RecentEvents {
+  readonly #limits: RecentEventsLimits
+  /** The least recently used thread is first. */
+  readonly #rings = new Map<ThreadId, Ring>()
+  #size = 0
+
+  constructor (limits: RecentEventsLimits) {
+    this.#limits = limits
+  }
+
+  get size (): number { return this.#size }
+
+  /** Takes an event that is stored. One that does not follow the last one starts the thread anew: somebody else stored what is between. */
+  add (event: ThreadEvent): void {
+    const { thread_id: threadId, user_id: owner, sequence } = event
+    const known = this.#rings.get(threadId)
+    if (known !== undefined && sequence <= known.last) return
+    const ring = known !== undefined && sequence === known.last + 1 ? known : { owner, slots: [], first: sequence, last: sequence - 1 }
+    this.#size += sizeOf(ring) - (known === undefined ? 0 : sizeOf(known))
+    this.#put(ring, event)
+    this.#use(threadId, ring)
+    while (this.#size > this.#limits.total) this.#forgetOldest()
+  }
+
+  /**
+   * Events after a sequence, in order, `limit` of them; undefined when not all of these are here, and for a reader who is another user
+   * than the thread's.
+   */
+  read (threadId: ThreadId, after: number, limit: number): readonly ThreadEvent[] | undefined {
+    const ring = this.#rings.get(threadId)
+    if (ring === undefined || !isOwner(currentIdentity(), { userId: ring.owner })) return undefined
+    if (after + 1 < ring.first || after + limit > ring.last) return undefined
+    this.#use(threadId, ring)
+    return Array.from({ length: limit }, (_event, index) => this.#slot(ring, after + 1 + index)).filter((event) => event !== undefined)
+  }
+
+  #put (ring: Ring, event: ThreadEvent): void {
+    ring.slots[event.sequence % this.#limits.perThread] = event
+    ring.last = event.sequence
+    if (sizeOf(ring) > this.#limits.perThread) ring.first += 1
+    else this.#size += 1
+  }
+
+  #slot (ring: Ring, sequence: number): ThreadEvent | undefined {
+    return ring.slots[sequence % this.#limits.perThread]
+  }
+
+  #use (threadId: ThreadId, ring: Ring): void {
+    this.#rings.delete(threadId)
+    this.#rings.set(threadId, ring)
+  }
+
+  #forgetOldest (): void {
+    for (const [threadId, ring] of this.#rings) {
+      this.#rings.delete(threadId)
+      this.#size -= sizeOf(ring)
+      return
+    }
+  }
+}
+
+function sizeOf (ring: Ring): number { return ring.last - ring.first + 1 }
