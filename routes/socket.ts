@@ -27,12 +27,20 @@ export default async function socket (app: FastifyInstance): Promise<void> {
     },
     preHandler: async ({ query }) => {
       app.gateway.admit()
+      positionOf(query)
       if (query.thread_id !== undefined) await app.storage.threads.require(toThreadId(query.thread_id))
     },
     handler: async () => { throw new ThreadlineError('THREADLINE_BAD_REQUEST', 'This address is for a WebSocket') },
     wsHandler: (webSocket, { caller, query }) => {
       const threadId = query.thread_id === undefined ? undefined : toThreadId(query.thread_id)
-      app.gateway.accept(webSocket, caller, { threadId })
+      app.gateway.accept(webSocket, caller, { threadId, position: positionOf(query) })
     }
   })
+}
+
+/** What the client has seen of the thread. Throws `THREADLINE_BAD_REQUEST` for half of it, and where no thread is named. */
+function positionOf ({ thread_id: threadId, after, epoch }: Handshake): { after: number, epoch: string } | undefined {
+  if (after === undefined && epoch === undefined) return undefined
+  if (threadId !== undefined && after !== undefined && epoch !== undefined) return { after, epoch }
+  throw new ThreadlineError('THREADLINE_BAD_REQUEST', 'after and epoch go together, and with thread_id')
 }
