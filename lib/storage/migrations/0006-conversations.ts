@@ -17,8 +17,11 @@ export async function up (db: Kysely<unknown>): Promise<void> {
 
   await withoutForce(db, ['messages', 'threads'], async () => { await growTrees(db) })
 
-  // `ordinal` stands in the index for the newest of those that follow a message.
-  await sql`create index messages_by_parent on threadline.messages (thread_id, parent_id, ordinal)`.execute(db)
+  // Partial, so that a message which is looked for by its id is found by its key only. `ordinal` is for the newest of those that follow.
+  await sql`
+    create index messages_by_parent on threadline.messages (thread_id, parent_id, ordinal) where parent_id is not null
+  `.execute(db)
+  await sql`create index messages_at_beginning on threadline.messages (thread_id, ordinal) where parent_id is null`.execute(db)
 
   await sql`
     grant update (metadata, archived_at, head_message_id, kept_after) on threadline.threads to threadline_app
