@@ -3,6 +3,7 @@ import threadline, { options as serverOptions, type AppOptions } from '../../app
 import { violationChannel, type Violation } from '../../lib/context/guard.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { toThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
+import { watchAnswers } from './conformance-record.ts'
 import { collectSpans, type SpanCollection } from './spans.ts'
 import { openSocket, TestSocket, type Refusal } from './test-socket.ts'
 import { createThrowawayDatabase } from './throwaway-database.ts'
@@ -44,6 +45,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const log: LogLine[] = []
   const stream = { write (line: string) { log.push(JSON.parse(line) as LogLine) } }
   const app = Fastify({ ...serverOptions, logger: { ...serverOptions.logger, level: 'info', stream }, pluginTimeout: 120_000 })
+  watchAnswers(app)
   const violations: Violation[] = []
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import type { EventType, RunEventType, ServerEvent } from '../../lib/protocol/events.ts'
 import { isRunEventType } from '../../lib/protocol/events.ts'
+import { checkEvent } from './conformance-record.ts'
 
 export interface Close { readonly code: number, readonly reason: string }
 
@@ -11,8 +12,8 @@ export type Sendable = { readonly type: string, readonly [key: string]: unknown 
 type Matching = (event: ServerEvent) => boolean
 
 /**
- * A raw client of the protocol: it keeps every event that it was ever sent, in order, and waits for what a test asks for. It
- * knows nothing of Threadline's own client, so that the server alone is under test.
+ * A raw client of the protocol: it keeps every event that it was ever sent, in order, compares each with its schema, and waits for what a
+ * test asks for. It knows nothing of Threadline's own client, so that the server alone is under test.
  */
 export class TestSocket {
   readonly #socket: WebSocket
@@ -23,7 +24,9 @@ export class TestSocket {
   constructor (socket: WebSocket) {
     this.#socket = socket
     socket.on('message', (data: Buffer) => {
-      this.events.push(JSON.parse(data.toString('utf8')) as ServerEvent)
+      const event = JSON.parse(data.toString('utf8')) as ServerEvent // compared with its schema at once
+      checkEvent(event)
+      this.events.push(event)
       for (const ask of this.#waiting) ask()
     })
     this.closed = new Promise((resolve) => {

@@ -3,6 +3,7 @@ import { createParser } from 'eventsource-parser'
 import type { EventType, RunEventType, ServerEvent } from '../../lib/protocol/events.ts'
 import { isEventType, isRunEventType } from '../../lib/protocol/events.ts'
 import type { StreamClose } from '../../lib/protocol/event-stream.ts'
+import { checkEvent } from './conformance-record.ts'
 
 /** One event as it stood in the stream. */
 export interface Received { readonly id: string | undefined, readonly event: string | undefined, readonly data: string }
@@ -101,8 +102,12 @@ export class TestStream {
   #take (received: Received): void {
     this.received.push(received)
     const data = JSON.parse(received.data) as ServerEvent | StreamClose
-    if (isEvent(data)) this.events.push(data)
-    else this.goodbye = data
+    if (isEvent(data)) {
+      checkEvent(data)
+      this.events.push(data)
+    } else {
+      this.goodbye = data
+    }
     this.#ask()
   }
 
