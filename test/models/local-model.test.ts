@@ -1,6 +1,7 @@
 import t from 'tap'
 import { generateText, isStepCount, jsonSchema, streamText, tool, type TextStreamPart, type ToolSet } from 'ai'
 import { createLocalModel } from '../../lib/models/local-model.ts'
+import { titleRequest } from '../../lib/models/title-request.ts'
 
 const introduction = 'This is the built-in local model: it follows fixed rules and knows nothing.'
 
@@ -269,4 +270,13 @@ t.test('the event loop turns while a long answer is streamed', async (t) => {
   await result.consumeStream()
 
   t.ok(turns >= 2000, `${turns} turns`)
+})
+
+t.test('asked for a title, the local model answers with the first six words of the first message, and calls no tool', async (t) => {
+  const exchange = { message: '/tool  current_time {}\n then tell me all about bees', answer: 'It is noon.' }
+
+  const { stream } = streamText({ model: createLocalModel(), ...titleRequest(exchange), tools: { current_time }, maxRetries: 0 })
+  const parts = await Array.fromAsync(stream)
+
+  t.equal(parts.map((part) => part.type === 'text-delta' ? part.text : '').join(''), '/tool current_time {} then tell me')
 })
