@@ -4,9 +4,9 @@ import { guard } from '../context/guard.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { MessageView } from '../protocol/events.ts'
 import { toUserId, type MessageId, type ThreadId, type UserId } from '../protocol/ids.ts'
+import { requireThread } from './own-thread.ts'
 import type { MessageStore } from './storage.ts'
 import { query, type MessagesTable } from './tables.ts'
-import { requireThread } from './thread-store.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 
 const viewed = [
@@ -64,7 +64,8 @@ function branch (threadId: ThreadId, before: MessageId | undefined, limit: numbe
       else array(${siblings(threadId, userId, sql`s.parent_id = message.parent_id`)})
     end as sibling_ids
     from branch cross join lateral (
-      select m.* from threadline.messages m
+      select m.thread_id, m.message_id, m.user_id, m.run_id, m.parent_id, m.role, m.content, m.metadata, m.created_at
+      from threadline.messages m
       where m.thread_id = ${threadId} and m.user_id = ${userId} and m.message_id = branch.message_id limit 1
     ) message
     order by branch.depth`

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import type { Logger } from '../context/logger.ts'
+import { createAccountStore } from './account-store.ts'
 import { openPool, type DatabaseTarget } from './connection-pool.ts'
 import { keepUp } from './embedded-upkeep.ts'
 import { createEventStore } from './event-store.ts'
@@ -12,6 +13,7 @@ import type { Storage } from './storage.ts'
 import { createThreadStore } from './thread-store.ts'
 import { createTicketStore } from './ticket-store.ts'
 import { createUnitsOfWork, type UnitsOfWork } from './unit-of-work.ts'
+import { createUpkeep } from './upkeep.ts'
 
 /** A server by its URL, or the embedded database: in a folder, or in memory when neither is named. */
 export interface StorageOptions {
@@ -76,6 +78,8 @@ export async function openStores (units: UnitsOfWork, close: () => Promise<void>
     runs: createRunStore(units),
     events: createEventStore(units, epoch),
     tickets: createTicketStore(units),
+    account: createAccountStore(units),
+    upkeep: createUpkeep(units),
     epoch,
     ping: async () => { await units.asSystem(async (unit) => { await unit.lastRows(sql`select 1`) }) },
     close

@@ -18,6 +18,8 @@ export interface ThreadsTable {
   archived_at: Timestamp | null
   deleted_at: Timestamp | null
   listed: GeneratedAlways<boolean>
+  archived: GeneratedAlways<boolean>
+  deleted: GeneratedAlways<boolean>
 }
 
 export interface RunsTable {

@@ -1,108 +1,81 @@
-import { sql, type Selectable } from 'kysely'
-import { guard } from '../context/guard.ts'
+import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
-import { ThreadlineError } from '../errors.ts'
-import type { ThreadView } from '../protocol/events.ts'
-import { toUserId, type ThreadId } from '../protocol/ids.ts'
+import type { ThreadId } from '../protocol/ids.ts'
+import { forkThread } from './fork-thread.ts'
+import { anyOwnThread, ownThread, updateAnyOwnThread, updateOwnThread } from './own-thread.ts'
 import { storableText } from './storable-text.ts'
 import type { ThreadStore } from './storage.ts'
-import { query, type ThreadsTable } from './tables.ts'
+import { query } from './tables.ts'
+import { listThreads } from './thread-list.ts'
+import { searchThreads } from './thread-search.ts'
+import { readThreadState } from './thread-state.ts'
+import { onlyRow, toThreadView, viewed } from './thread-view.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 
-export const viewed = [
-  'thread_id', 'user_id', 'title', 'metadata', 'created_at', 'updated_at', 'archived_at', 'deleted_at'
-] as const
+const now = sql<string>`now()`
 
-export type ThreadRow = Pick<Selectable<ThreadsTable>, typeof viewed[number]>
-
-/** The threads of the active user that are not deleted. */
+/** The threads of the active user. */
 export function createThreadStore (units: UnitsOfWork): ThreadStore {
   return {
-    create: async (threadId, title) => await units.asUser(async (unit) => {
-      const values = { thread_id: threadId, user_id: currentIdentity().userId, title: storableText(title ?? null, 'title') }
-      return viewOf(await unit.lastRows(query.insertInto('threads').values(values).returning(viewed)))
+    create: async (threadId, { title, metadata } = {}) => await units.asUser(async (unit) => {
+      const values = {
+        thread_id: threadId,
+        user_id: currentIdentity().userId,
+        title: storableText(title ?? null, 'title'),
+        ...(metadata === undefined ? {} : { metadata })
+      }
+      return toThreadView(onlyRow(await unit.lastRows(query.insertInto('threads').values(values).returning(viewed))))
     }),
 
-    require: async (threadId) => await units.asUser(async (unit) => {
-      return viewOf(await unit.lastRows(ownThread(threadId).select(viewed)))
+    require: async (threadId, { deleted = false } = {}) => await units.asUser(async (unit) => {
+      const thread = deleted ? anyOwnThread(threadId) : ownThread(threadId)
+      return toThreadView(onlyRow(await unit.lastRows(thread.select(viewed))))
     }),
 
-    rename: async (threadId, title) => await units.asUser(async (unit) => {
-      const changes = { title: storableText(title, 'title'), updated_at: sql<string>`now()` }
-      return viewOf(await unit.lastRows(updateOwnThread(threadId).set(changes).returning(viewed)))
+    state: async (threadId) => await units.asUser(async (unit) => await readThreadState(unit, threadId)),
+
+    update: async (threadId, { title, metadata }) => await units.asUser(async (unit) => {
+      if (title === undefined && metadata === undefined) return toThreadView(onlyRow(await unit.lastRows(ownThread(threadId).select(viewed))))
+      const changes = {
+        updated_at: now,
+        ...(title === undefined ? {} : { title: storableText(title, 'title') }),
+        ...(metadata === undefined ? {} : { metadata })
+      }
+      return toThreadView(onlyRow(await unit.lastRows(updateOwnThread(threadId).set(changes).returning(viewed))))
+    }),
+
+    // The order of the list stays: nobody has written anything.
+    suggestTitle: async (threadId, title) => await units.asUser(async (unit) => {
+      const untitled = updateOwnThread(threadId).where('title', 'is', null)
+      const [row] = await unit.lastRows(untitled.set({ title: storableText(title, 'title') }).returning(viewed))
+      return row === undefined ? undefined : toThreadView(row)
+    }),
+
+    archive: async (threadId) => await units.asUser(async (unit) => {
+      const changes = { archived_at: sql<string>`coalesce(archived_at, now())` }
+      return toThreadView(onlyRow(await unit.lastRows(updateOwnThread(threadId).set(changes).returning(viewed))))
     }),
 
     remove: async (threadId) => { await units.asUser(async (unit) => { await remove(unit, threadId) }) },
 
-    list: async ({ limit, offset }) => await units.asUser(async (unit) => {
-      const rows = await unit.rows(listedThreads()
-        .select([...viewed, sql<number>`count(*) over ()`.as('total')])
-        .orderBy('updated_at', 'desc').orderBy('thread_id', 'desc')
-        .limit(limit).offset(offset))
-      return { threads: rows.map(toThreadView), total: rows[0]?.total ?? await countThreads(unit) }
+    restore: async (threadId) => await units.asUser(async (unit) => {
+      const changes = { archived_at: null, deleted_at: null }
+      return toThreadView(onlyRow(await unit.lastRows(updateAnyOwnThread(threadId).set(changes).returning(viewed))))
     }),
 
-    lastSequence: async (threadId) => await units.asUser(async (unit) => {
-      const [row] = await unit.lastRows(ownThread(threadId).select(['user_id', 'last_sequence']))
-      if (row === undefined) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
-      guard({ userId: toUserId(row.user_id) }, 'storage')
-      return row.last_sequence
-    })
-  }
-}
+    list: async (page) => await units.asUser(async (unit) => await listThreads(unit, page)),
 
-/** Throws `THREADLINE_THREAD_NOT_FOUND` when the active user has no such thread. */
-export async function requireThread (unit: UnitOfWork, threadId: ThreadId): Promise<void> {
-  const [row] = await unit.rows(ownThread(threadId).select('user_id'))
-  if (row === undefined) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
-}
+    search: async (text, page) => await units.asUser(async (unit) => await searchThreads(unit, text, page)),
 
-/** The row as a client sees it. The last check before it leaves the storage. */
-export function toThreadView (row: ThreadRow): ThreadView {
-  guard({ userId: toUserId(row.user_id) }, 'storage')
-  return {
-    thread_id: row.thread_id,
-    title: row.title,
-    metadata: row.metadata,
-    created_at: row.created_at,
-    updated_at: row.updated_at,
-    archived_at: row.archived_at,
-    deleted_at: row.deleted_at
+    fork: async (source, target, options) => await units.asUser(async (unit) => await forkThread(unit, source, target, options))
   }
 }
 
 // Its runs end with it: nobody can follow them any more, and a start must not find them unfinished.
 async function remove (unit: UnitOfWork, threadId: ThreadId): Promise<void> {
-  const removed = await unit.rows(updateOwnThread(threadId).set({ deleted_at: sql<string>`now()` }).returning('thread_id'))
-  if (removed.length === 0) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
+  onlyRow(await unit.rows(updateOwnThread(threadId).set({ deleted_at: now }).returning('thread_id')))
   await unit.lastRows(query.updateTable('runs')
-    .set({ status: 'cancelled', finished_at: sql<string>`now()`, error: 'THREADLINE_THREAD_NOT_FOUND' })
+    .set({ status: 'cancelled', finished_at: now, error: 'THREADLINE_THREAD_NOT_FOUND' })
     .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
     .where('status', 'in', ['queued', 'running']))
-}
-
-async function countThreads (unit: UnitOfWork): Promise<number> {
-  const [row] = await unit.rows(listedThreads().select(({ fn }) => fn.countAll<number>().as('total')))
-  return row?.total ?? 0
-}
-
-function viewOf (rows: readonly ThreadRow[]): ThreadView {
-  const [row] = rows
-  if (row === undefined) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
-  return toThreadView(row)
-}
-
-// `listed` is the condition of the index that has them in their order.
-function listedThreads () {
-  return query.selectFrom('threads').where('user_id', '=', currentIdentity().userId).where('listed', '=', true)
-}
-
-function ownThread (threadId: ThreadId) {
-  return query.selectFrom('threads')
-    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId).where('deleted_at', 'is', null)
-}
-
-function updateOwnThread (threadId: ThreadId) {
-  return query.updateTable('threads')
-    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId).where('deleted_at', 'is', null)
 }

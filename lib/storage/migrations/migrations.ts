@@ -8,6 +8,8 @@ import * as conversations from './0006-conversations.ts'
 import * as messageTree from './0007-message-tree.ts'
 import * as messageTreeAccept from './0007-message-tree-accept.ts'
 import * as messageTreeEnd from './0007-message-tree-end.ts'
+import * as threads from './0008-threads.ts'
+import * as retention from './0009-retention.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -22,5 +24,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0006-conversations': conversations,
   '0007-message-tree': messageTree,
   '0007-message-tree-accept': messageTreeAccept,
-  '0007-message-tree-end': messageTreeEnd
+  '0007-message-tree-end': messageTreeEnd,
+  '0008-threads': threads,
+  '0009-retention': retention
 }
