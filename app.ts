@@ -17,6 +17,7 @@ import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
 import storage from './plugins/storage.ts'
 import telemetry from './plugins/telemetry.ts'
+import upkeep from './plugins/upkeep.ts'
 import titles from './plugins/titles.ts'
 import agentRoutes from './routes/agents.ts'
 import contractRoutes from './routes/contracts.ts'
@@ -59,6 +60,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(authentication)
   await app.register(models, options.models === undefined ? {} : { models: options.models })
   await app.register(eventLog)
+  await app.register(upkeep)
   await app.register(agents, options.agents === undefined ? {} : { agents: options.agents })
   await app.register(engine)
   await app.register(gateway)

@@ -59,7 +59,12 @@ const settings = {
   heartbeatTimeoutMs: setting('HEARTBEAT_TIMEOUT_MS', milliseconds(10_000)),
   /** 0: an idle socket stays open. */
   idleTimeoutMs: setting('IDLE_TIMEOUT_MS', milliseconds(0, 0)),
-  shutdownTimeoutMs: setting('SHUTDOWN_TIMEOUT_MS', milliseconds(5000))
+  shutdownTimeoutMs: setting('SHUTDOWN_TIMEOUT_MS', milliseconds(5000)),
+
+  threadRetentionDays: setting('THREAD_RETENTION_DAYS', days(30, 1)),
+  /** 0: events are kept for ever. */
+  eventRetentionDays: setting('EVENT_RETENTION_DAYS', days(0, 0)),
+  upkeepIntervalMs: setting('UPKEEP_INTERVAL_MS', milliseconds(3_600_000))
 }
 
 type ValueOf<Schema extends TSchema> = Static<Schema> | (Schema extends TOptional ? undefined : never)
@@ -159,4 +164,9 @@ function count (value: number) {
 /** At most what a timer can hold: Node fires a longer one at once. */
 function milliseconds (value: number, minimum = 1) {
   return Type.Integer({ default: value, minimum, maximum: 2_147_483_647 })
+}
+
+/** At most a century, so that it is counted back to a time that every clock and database knows. */
+function days (value: number, minimum: number) {
+  return Type.Integer({ default: value, minimum, maximum: 36_500 })
 }
