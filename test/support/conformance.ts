@@ -49,7 +49,8 @@ function schemaDescribesObject (schema: object): boolean {
   return 'type' in schema && schema.type === 'object'
 }
 
-function differences (where: string, schema: TSchema, value: unknown): readonly string[] {
+/** How a value differs from a schema of which nothing is open. */
+export function differences (where: string, schema: TSchema, value: unknown): readonly string[] {
   const validator = validatorOf(schema)
   if (validator.Check(value)) return []
   return validator.Errors(value).slice(0, 5).map(({ instancePath, message, params }) => `${where} ${instancePath}: ${message} ${JSON.stringify(params)}`)

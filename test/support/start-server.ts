@@ -1,4 +1,4 @@
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import threadline, { options as serverOptions, type AppOptions } from '../../app.ts'
 import { violationChannel, type Violation } from '../../lib/context/guard.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
@@ -16,6 +16,7 @@ export interface LogLine { readonly level: number, readonly msg: string, readonl
 
 export interface TestServer {
   readonly app: FastifyInstance
+  readonly routes: readonly RouteOptions[]
   /** `http://127.0.0.1:<port>` */
   readonly url: string
   readonly spans: SpanCollection
@@ -46,6 +47,8 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const stream = { write (line: string) { log.push(JSON.parse(line) as LogLine) } }
   const app = Fastify({ ...serverOptions, logger: { ...serverOptions.logger, level: 'info', stream }, pluginTimeout: 120_000 })
   watchAnswers(app)
+  const routes: RouteOptions[] = []
+  app.addHook('onRoute', (route) => { routes.push(route) })
   const violations: Violation[] = []
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)
@@ -92,6 +95,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
 
   return {
     app,
+    routes,
     url,
     spans,
     violations,
