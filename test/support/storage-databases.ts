@@ -10,7 +10,7 @@ import { openPool } from '../../lib/storage/connection-pool.ts'
 import { migrate } from '../../lib/storage/migrate.ts'
 import { openStores } from '../../lib/storage/open-storage.ts'
 import { PgliteDatabase } from '../../lib/storage/pglite-database.ts'
-import type { AcceptedMessage, AppendedEvent, RunRecord, Storage } from '../../lib/storage/storage.ts'
+import type { AcceptedMessage, AppendedEvent, Regeneration, RunRecord, Storage } from '../../lib/storage/storage.ts'
 import { createUnitsOfWork, type UnitsOfWork } from '../../lib/storage/unit-of-work.ts'
 import { createThrowawayDatabase } from './throwaway-database.ts'
 
@@ -103,6 +103,22 @@ export function messageOf (changes: Partial<AcceptedMessage> = {}): AcceptedMess
     metadata: {},
     clientId: undefined,
     agent: 'assistant',
+    context: {},
+    strategy: 'enqueue',
+    traceparent: undefined,
+    maxWaiting: 16,
+    ...changes
+  }
+}
+
+/** One more run for the newest message of a thread. */
+export function regenerationOf (changes: Partial<Regeneration> & Pick<Regeneration, 'threadId'>): Regeneration {
+  return {
+    runId: newRunId(changes.threadId),
+    messageId: undefined,
+    clientId: undefined,
+    agent: undefined,
+    defaultAgent: 'assistant',
     context: {},
     strategy: 'enqueue',
     traceparent: undefined,

@@ -1,0 +1,95 @@
+import fc from 'fast-check'
+import type { Identity } from '../../lib/context/identity.ts'
+import { newMessageId, newRunId, toMessageId, toRunId, type ThreadId } from '../../lib/protocol/ids.ts'
+import type { Storage } from '../../lib/storage/storage.ts'
+import { MessageTreeModel } from './message-tree-model.ts'
+import { as, completionOf, messageOf, regenerationOf } from './storage-databases.ts'
+
+/** One thing that happens in a thread. `pick` chooses among the messages or the runs that it can happen to. */
+export interface TreeStep { readonly kind: keyof typeof steps, readonly pick: number }
+
+/** A thread in the database, and the model of what it should be. */
+export interface TreeUnderTest {
+  readonly storage: Storage
+  readonly user: Identity
+  readonly threadId: ThreadId
+  readonly model: MessageTreeModel
+  /** What each client id was used for. */
+  readonly sent: string[]
+}
+
+const steps = {
+  accept: async (tree: TreeUnderTest) => { await accept(tree, undefined) },
+  edit: async (tree: TreeUnderTest, pick: number) => { await accept(tree, chosen(tree.model.userMessages, pick)?.id) },
+  regenerate: async (tree: TreeUnderTest, pick: number) => { await regenerate(tree, chosen(tree.model.messages, pick)?.id) },
+  regenerateNewest: async (tree: TreeUnderTest) => { await regenerate(tree, undefined) },
+  answer: async (tree: TreeUnderTest) => { await endOldest(tree, true) },
+  fail: async (tree: TreeUnderTest) => { await endOldest(tree, false) },
+  cancel: async (tree: TreeUnderTest, pick: number) => { await endEarly(tree, pick, 'cancelled') },
+  rollBack: async (tree: TreeUnderTest, pick: number) => { await endEarly(tree, pick, 'rolled_back') },
+  select: async ({ model, storage, user, threadId }: TreeUnderTest, pick: number) => {
+    const message = chosen(model.messages, pick)
+    if (message === undefined) return
+    await as(user, async () => { await storage.messages.selectBranch(threadId, toMessageId(message.id)) })
+    model.select(message.id)
+  },
+  sendAgain: async ({ sent, storage, user, threadId }: TreeUnderTest, pick: number) => {
+    const content = chosen(sent, pick)
+    if (content === undefined) return
+    const { duplicate } = await as(user, async () => await storage.runs.accept(messageOf({ threadId, clientId: content, content })))
+    if (!duplicate) throw new Error('What was accepted was accepted again')
+  }
+} as const
+
+export const treeSteps: fc.Arbitrary<readonly TreeStep[]> = fc.array(fc.record({
+  kind: fc.constantFrom(...Object.keys(steps) as TreeStep['kind'][]), // keys of a const object
+  pick: fc.nat(30)
+}), { minLength: 1, maxLength: 25 })
+
+export async function take (tree: TreeUnderTest, { kind, pick }: TreeStep): Promise<void> {
+  await steps[kind](tree, pick)
+}
+
+function chosen<T> (from: readonly T[], pick: number): T | undefined {
+  return from.length === 0 ? undefined : from[pick % from.length]
+}
+
+async function accept ({ model, sent, storage, user, threadId }: TreeUnderTest, editOf: string | undefined): Promise<void> {
+  const content = `message ${sent.length} of ${threadId}`
+  const message = messageOf({
+    threadId, content, clientId: content, maxWaiting: 100, ...(editOf === undefined ? {} : { editOf: toMessageId(editOf) })
+  })
+  await as(user, async () => await storage.runs.accept(message))
+  sent.push(content)
+  model.accept(message.messageId, message.runId, content, editOf)
+}
+
+async function regenerate ({ model, storage, user, threadId }: TreeUnderTest, named: string | undefined): Promise<void> {
+  const message = model.toAnswer(named)
+  if (message === undefined) return
+  const runId = newRunId(threadId)
+  await as(user, async () => await storage.runs.regenerate(
+    regenerationOf({ threadId, runId, messageId: named === undefined ? undefined : toMessageId(named), maxWaiting: 100 })
+  ))
+  model.regenerate(message.id, runId)
+}
+
+async function endOldest ({ model, storage, user, threadId }: TreeUnderTest, answered: boolean): Promise<void> {
+  const [oldest] = model.unfinished
+  const run = await as(user, async () => await storage.runs.claimNext(threadId))
+  if (oldest === undefined || run === undefined) return
+  if (run.runId !== oldest.id) throw new Error('Runs are not claimed in the order of acceptance')
+  const answer = answered ? { id: newMessageId(), content: `answer to ${run.input}` } : undefined
+  const ending = answer === undefined ? { status: 'failed' as const } : { message_id: answer.id, content: answer.content }
+  await storage.events.append([completionOf(run, ending)])
+  model.end(run.runId, answer)
+}
+
+async function endEarly ({ model, storage, user }: TreeUnderTest, pick: number, reason: 'cancelled' | 'rolled_back'): Promise<void> {
+  const unfinished = chosen(model.unfinished, pick)
+  if (unfinished === undefined) return
+  const run = await as(user, async () => await storage.runs.require(toRunId(unfinished.id)))
+  await storage.events.append([completionOf(run, { status: 'cancelled', reason })])
+  if (reason === 'cancelled') model.end(unfinished.id)
+  else model.rollBack(unfinished.id)
+}
