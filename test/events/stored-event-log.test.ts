@@ -4,7 +4,7 @@ import { currentRun, enterThread, tryCurrentIdentity } from '../../lib/context/c
 import { createIdentity, createRunIdentity, type RunIdentity } from '../../lib/context/identity.ts'
 import type { EventLog } from '../../lib/events/event-log.ts'
 import type { Append, Appended, EventStore } from '../../lib/events/event-store.ts'
-import { createStoredEventLog, identityOfEvent, type StoredEventLogOptions } from '../../lib/events/stored-event-log.ts'
+import { createStoredEventLog, enterEvent, identityOfEvent, type StoredEventLogOptions } from '../../lib/events/stored-event-log.ts'
 import type { NewThreadEvent, ThreadEvent } from '../../lib/protocol/events.ts'
 import { newEventId, newRunId, toUserId } from '../../lib/protocol/ids.ts'
 import { inRun, newRun } from '../support/identities.ts'
@@ -296,6 +296,41 @@ t.test('G93 too many appends are refused, and closing waits for what was taken',
 
   t.match(await outcomes, [{ value: { sequence: 1 } }, { value: { sequence: 2 } }, { reason: { code: 'THREADLINE_STORAGE_UNAVAILABLE' } }])
   await t.rejects(append(log, alice, 'four'), { code: 'THREADLINE_SHUTTING_DOWN' })
+})
+
+t.test('what was appended here is read without the store, and all else from it', async (t) => {
+  const asked: (readonly [number, number])[] = []
+  const { log } = createLog({
+    store: { ...createMemoryStore(), async read (_threadId, after, limit) { asked.push([after, limit]); return after === 7 ? 'expired' : [] } }
+  })
+  const alice = newRun('alice')
+  const read = async (after: number, limit: number) => await inRun(alice, async () => await log.read(alice.threadId, after, limit))
+  const appended = await Promise.all(['one', 'two', 'three'].map(async (message) => await append(log, alice, message)))
+
+  t.strictSame(await read(1, 2), appended.slice(1))
+  t.same(asked, [])
+  t.same(await read(1, 3), [])
+  t.equal(await read(7, 1), 'expired')
+  t.same(asked, [[1, 3], [7, 1]])
+})
+
+t.test('what the store has refused is not at hand either', async (t) => {
+  const { log } = createLog({ store: createMemoryStore(({ payload }) => 'message' in payload && payload.message === 'stale' ? { refused: 'run-not-active' } : undefined) })
+  const alice = newRun('alice')
+  await Promise.allSettled(['good', 'stale', 'better'].map(async (message) => await append(log, alice, message)))
+
+  const read = await inRun(alice, async () => await log.read(alice.threadId, 0, 2))
+
+  t.match(read, [{ sequence: 1, payload: { message: 'good' } }, { sequence: 2, payload: { message: 'better' } }])
+})
+
+t.test('an event that was read is worked on in the name and in the trace of its run', async (t) => {
+  const alice = newRun('alice')
+  const event = { ...thinkingOf(alice, 'hello', { traceparent: `00-${'a'.repeat(32)}-${'1'.repeat(16)}-01` }), sequence: 1, epoch: 'epoch' }
+
+  const seen = enterThread(newRun('bob'), () => enterEvent(event, () => [currentRun(), trace.getActiveSpan()?.spanContext().spanId] as const))
+
+  t.match(seen, [{ userId: alice.userId, threadId: alice.threadId, runId: alice.runId, requestId: alice.requestId }, '1'.repeat(16)])
 })
 
 t.test('the identity of an event is its run\'s', async (t) => {
