@@ -208,6 +208,38 @@ t.test('F84 an error that trying again cannot mend is thrown at once, and the ne
   t.same(log.types, ['agent_started', 'agent_completed'])
 })
 
+t.test('who wants to know is told that the log takes nothing more of the run, and of no other failure', async (t) => {
+  for (const code of ['THREADLINE_CONFLICT', 'THREADLINE_THREAD_NOT_FOUND', 'THREADLINE_INTERNAL'] as const) {
+    const alice = newRun('alice')
+    const told: unknown[] = []
+    const log = createRecordingLog((_, call) => { if (call === 2) throw new ThreadlineError(code) })
+    const emitter = emitterOf(alice, { log, refused: (error) => { told.push(error.code) } })
+
+    await inRun(alice, async () => {
+      await emitter.emit('agent_started', started)
+      emitter.delta('lost', 1)
+      await t.rejects(emitter.flush(), { code })
+    })
+
+    t.same(told, code === 'THREADLINE_INTERNAL' ? [] : [code])
+  }
+})
+
+t.test('F77 an emitter that is given open tools ends them, and then the run, without starting it again', async (t) => {
+  const [alice, log] = [newRun('alice'), createRecordingLog()]
+  const emitter = emitterOf(alice, { log, openTools: ['a'] })
+  const completed = { tool_call_id: 'a', tool: 'search', success: false, duration_ms: 0 }
+
+  await inRun(alice, async () => {
+    await t.rejects(emitter.emit('agent_completed', { status: 'failed' }), { code: 'THREADLINE_INVALID_EVENT' })
+    await emitter.emit('tool_completed', completed)
+    await emitter.emit('agent_completed', { status: 'failed' })
+  })
+
+  t.same(log.types, ['tool_completed', 'agent_completed'])
+  t.same(emitter.openTools, [])
+})
+
 // kill: the line with `guard` in emitter.ts.
 t.test('D50 whatever of an emitter is used in another user\'s context is refused and counted, and nothing is appended', async (t) => {
   const violations = watchViolations(t)

@@ -1,13 +1,17 @@
+import { once } from 'node:events'
 import t from 'tap'
 import { createAgentRegistry } from '../../lib/agents/agent-registry.ts'
 import { defineAgent } from '../../lib/agents/define-agent.ts'
-import { enterThread } from '../../lib/context/current-thread.ts'
-import type { RunIdentity } from '../../lib/context/identity.ts'
+import { currentRun, enterThread, tryCurrentThread } from '../../lib/context/current-thread.ts'
+import { createIdentity, createRunIdentity, type RunIdentity } from '../../lib/context/identity.ts'
 import { createEngine } from '../../lib/engine/engine.ts'
 import { Slots } from '../../lib/engine/slots.ts'
+import { ThreadlineError } from '../../lib/errors.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
-import { newMessageId } from '../../lib/protocol/ids.ts'
+import type { NewThreadEvent, ThreadEvent } from '../../lib/protocol/events.ts'
+import { newMessageId, newRunId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { MessageStore, OpenTool, RunRecord, RunStore } from '../../lib/storage/storage.ts'
+import { createArrivals } from '../support/arrivals.ts'
 import { newRun } from '../support/identities.ts'
 import { createRecordingLog } from '../support/recording-log.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
@@ -19,23 +23,36 @@ function recordOf ({ runId, threadId, userId, requestId }: RunIdentity): RunReco
   }
 }
 
-/** An engine over a queue that gives out each run when the test says so. */
-function createQueuedEngine (claims: Promise<RunRecord>[], unfinished: readonly RunRecord[], openTools: readonly OpenTool[] = []) {
-  const log = createRecordingLog()
-  const worked: string[] = []
+function queued ({ userId, threadId }: RunIdentity): RunRecord {
+  return { ...recordOf(createRunIdentity({ userId, threadId, runId: newRunId(threadId) })), status: 'queued', attempt: 0 }
+}
+
+/** A run that has begun to work: it goes on until it is stopped. */
+interface Begun { readonly signal: AbortSignal, readonly say: (text: string) => void }
+
+/** An engine over a queue that gives out each run when the test says so, and a log that is asked before each append. */
+function createQueuedEngine (
+  claims: Promise<RunRecord | undefined>[], unfinished: readonly RunRecord[], openTools: readonly OpenTool[] = [],
+  beforeAppend: (event: NewThreadEvent) => Promise<void> | void = () => {}
+) {
+  const log = createRecordingLog(beforeAppend)
+  const logger = createSilentLogger()
+  const began = createArrivals<Begun>()
   const agent = defineAgent({
     name: 'slow',
     async * run ({ signal }) {
-      worked.push('started')
-      await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) })
-      yield { type: 'text', text: 'never' }
+      const said = Promise.withResolvers<string>()
+      began.push({ signal, say: said.resolve })
+      const stopped = once(signal, 'abort').then(() => { throw signal.reason })
+      yield { type: 'text', text: await Promise.race([said.promise, stopped]) }
+      await stopped
     }
   })
   // Only what the engine asks of the stores; a call of anything else fails.
   const runs = {
     claimNext: async () => await claims.shift(),
-    unfinished: async () => unfinished,
-    require: async () => unfinished[0],
+    unfinished: async (threadId: ThreadId) => unfinished.filter((run) => run.threadId === threadId),
+    require: async (runId: RunId) => unfinished.find((run) => run.runId === runId),
     openTools: async () => openTools,
     recoverable: async () => unfinished
   } as unknown as RunStore
@@ -45,22 +62,27 @@ function createQueuedEngine (claims: Promise<RunRecord>[], unfinished: readonly 
     messages,
     agents: createAgentRegistry({ agents: [agent], models: createModelRegistry({ model: 'local' }) }),
     log: { ...log, append: log.append, follow: () => () => {}, read: async () => [], followed: 0, close: async () => {} },
-    slots: new Slots(1),
-    logger: createSilentLogger(),
+    slots: new Slots(4),
+    logger,
     runTimeoutMs: 60_000,
     stepTimeoutMs: 60_000,
     toolTimeoutMs: 1_000,
     stepLimit: 1,
     waitNoticeMs: 60_000
   })
-  return { engine, log, worked }
+  return { engine, log, logger, began }
+}
+
+/** How the runs of a log ended, in order. */
+function endings (log: { readonly events: readonly ThreadEvent[] }): (string | undefined)[][] {
+  return log.events.flatMap(({ type, run_id: runId, payload }) => type === 'agent_completed' && 'reason' in payload ? [[runId, payload.reason]] : [])
 }
 
 t.test('a run that is stopped after the database gave it out and before the engine knows ends as cancelled, without having worked', async (t) => {
   const identity = newRun('alice')
   const run = recordOf(identity)
   const claim = Promise.withResolvers<RunRecord>()
-  const { engine, log, worked } = createQueuedEngine([claim.promise], [run])
+  const { engine, log, began } = createQueuedEngine([claim.promise], [run])
 
   enterThread(identity, () => { engine.launch() })
   const stopped = await enterThread(identity, () => engine.stop({ runId: run.runId, reason: 'cancelled' }))
@@ -70,7 +92,7 @@ t.test('a run that is stopped after the database gave it out and before the engi
   t.same(stopped, [run.runId])
   t.same(log.types, ['agent_started', 'agent_completed'])
   t.match(log.events.at(-1)?.payload, { status: 'cancelled', reason: 'cancelled' })
-  t.same(worked, [])
+  t.same(began.waiting, [])
   t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
@@ -83,6 +105,22 @@ t.test('closing lets runs end, and stops those that do not within the grace', as
 
   t.match(log.events.at(-1), { type: 'agent_completed', payload: { status: 'failed', reason: 'server_stopped' } })
   t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+})
+
+// kill: no `openTools` in `endRun` of lib/engine/end-run.ts
+t.test('a run of the last process ends after each tool that it had announced has been told as completed, as failed', async (t) => {
+  const run = recordOf(newRun('alice'))
+  const openTools = [{ toolCallId: 'call-2', tool: 'research' }, { toolCallId: 'call-3', tool: 'current_time' }]
+  const { engine, log } = createQueuedEngine([], [run], openTools)
+
+  await engine.recover()
+
+  t.match(log.events, [
+    { type: 'tool_completed', run_id: run.runId, payload: { tool_call_id: 'call-2', tool: 'research', success: false, error: { code: 'THREADLINE_SHUTTING_DOWN', retryable: true } } },
+    { type: 'tool_completed', payload: { tool_call_id: 'call-3', tool: 'current_time', success: false } },
+    { type: 'agent_completed', payload: { status: 'failed', reason: 'server_restarted' } }
+  ])
+  t.equal(log.events.length, 3)
 })
 
 t.test('a run of the last process that cannot be ended does not hinder the others', async (t) => {
@@ -107,4 +145,145 @@ t.test('a run whose claim was never answered is ended, and the thread goes on', 
   t.match(log.events, [{ type: 'agent_completed', run_id: lost.runId, payload: { status: 'failed', reason: 'storage_failed' } }])
   t.equal(log.events.length, 1)
   t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+})
+
+t.test('what waits is stopped before what runs, the newest first, so that nothing begins that is about to be stopped', async (t) => {
+  const identity = newRun('alice')
+  const running = recordOf(identity)
+  const [second, third, fourth] = [queued(identity), queued(identity), queued(identity)]
+  const { engine, log, began } = createQueuedEngine([Promise.resolve(running)], [running, second, third, fourth])
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+
+  const stopped = await enterThread(identity, () => engine.stop({ before: fourth.runId, reason: 'interrupted' }))
+  await enterThread(identity, () => engine.idle(30_000))
+
+  t.same(stopped, [running.runId, second.runId, third.runId])
+  t.same(endings(log), [[third.runId, 'interrupted'], [second.runId, 'interrupted'], [running.runId, 'interrupted']])
+})
+
+t.test('a run that has ended while it was about to be stopped was not stopped', async (t) => {
+  const identity = newRun('alice')
+  const [running, ended] = [recordOf(identity), queued(identity)]
+  const { engine, log, began } = createQueuedEngine([Promise.resolve(running)], [running, ended], [], (event) => {
+    if (event.run_id === ended.runId) throw new ThreadlineError('THREADLINE_CONFLICT')
+  })
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+
+  const stopped = await enterThread(identity, () => engine.stop({ runId: ended.runId, reason: 'cancelled' }))
+
+  t.same(stopped, [])
+  t.equal(engine.load.runs, 1, 'it is not in the registry')
+  await engine.close(0)
+  t.same(endings(log), [[running.runId, 'server_stopped']])
+})
+
+t.test('a user\'s runs are stopped in all threads, those of others go on, and nothing of the user runs any more', async (t) => {
+  // kill: let `findAll` of lib/engine/thread-sessions.ts give all sessions
+  const [first, other] = [newRun('alice'), newRun('bob')]
+  const second = newRun('alice')
+  const claims = [first, second, other].map((run) => Promise.resolve(recordOf(run)))
+  const { engine, log, began } = createQueuedEngine(claims, [recordOf(first), recordOf(second), recordOf(other)])
+  for (const run of [first, second, other]) {
+    enterThread(run, () => { engine.launch() })
+    await began.next()
+  }
+
+  await enterThread(createIdentity({ userId: first.userId }), () => engine.stopUser(30_000))
+
+  t.same(endings(log).map(([, reason]) => reason), ['cancelled', 'cancelled'])
+  t.same(engine.load, { sessions: 1, runs: 1, slotsTaken: 1, waiting: 0 })
+  await engine.close(0)
+  t.same(endings(log).at(-1), [other.runId, 'server_stopped'])
+})
+
+t.test('stopping a user\'s runs gives up when the time is over, and leaves alone what comes later', async (t) => {
+  const identity = newRun('alice')
+  const gate = Promise.withResolvers<void>()
+  const { engine, began } = createQueuedEngine([Promise.resolve(recordOf(identity))], [recordOf(identity)], [], async (event) => {
+    if (event.type === 'agent_completed') await gate.promise
+  })
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+
+  await enterThread(createIdentity({ userId: identity.userId }), () => engine.stopUser(20))
+
+  t.equal(engine.load.runs, 1)
+  gate.resolve()
+  await enterThread(identity, () => engine.idle(30_000))
+  t.equal(engine.load.runs, 0)
+})
+
+t.test('who listens is told of each end once it is stored, in the context of its run, and neither a failing nor a slow one holds anything up', async (t) => {
+  // kill: `await` the listeners where `endedRuns.tell` is called in lib/engine/thread-loops.ts
+  const identity = newRun('alice')
+  const [executed, waiting] = [recordOf(identity), queued(identity)]
+  const { engine, log, began, logger } = createQueuedEngine([Promise.resolve(executed), Promise.resolve(undefined)], [executed, waiting])
+  const told: unknown[] = []
+  engine.onEnded(() => { throw new Error('a listener that fails') })
+  engine.onEnded(() => new Promise(() => {}))
+  engine.onEnded(({ run, status }) => { told.push([run.runId, status, currentRun().runId, log.types.at(-1)]) })
+  const forget = engine.onEnded(() => { told.push('who does not listen any more') })
+  forget()
+
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+  await enterThread(identity, () => engine.stop({ reason: 'cancelled' }))
+  await enterThread(identity, () => engine.idle(30_000))
+
+  t.same(told, [waiting, executed].map(({ runId }) => [runId, 'cancelled', runId, 'agent_completed']))
+  t.match(logger.lines.map(({ message }) => message), ['a listener to the end of runs failed', 'a listener to the end of runs failed'])
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+})
+
+t.test('I120 an engine that nobody closes keeps no process alive, and one that is closed has nothing left', async (t) => {
+  const { engine } = createQueuedEngine([], [])
+  const timers = process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length
+
+  await engine.close(60_000)
+  const open = createQueuedEngine([], [])
+
+  t.equal(process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length, timers, 'its timers are none that a process waits for')
+  t.same(open.engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+})
+
+t.test('a run whose events the log refuses is aborted at once, tells no end, and does not make its thread doubtful', async (t) => {
+  // kill: no `controller.abort(error)` in `executeRun` of lib/engine/execute-run.ts
+  for (const code of ['THREADLINE_CONFLICT', 'THREADLINE_THREAD_NOT_FOUND'] as const) {
+    const identity = newRun('alice')
+    const run = recordOf(identity)
+    let gone = false
+    const { engine, log, began, logger } = createQueuedEngine([Promise.resolve(run)], [run], [], () => {
+      if (gone) throw new ThreadlineError(code)
+    })
+    let ends = 0
+    engine.onEnded(() => { ends += 1 })
+    enterThread(identity, () => { engine.launch() })
+    const { signal, say } = await began.next()
+    gone = true
+
+    say('late')
+    await enterThread(identity, () => engine.idle(30_000))
+
+    t.match(signal.reason, { code })
+    t.equal(log.calls.at(-1)?.event.type, 'agent_delta', 'after the refusal nothing more is tried')
+    t.match(logger.lines.filter(({ level }) => level === 'error'), [])
+    t.equal(ends, 0)
+    t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+  }
+})
+
+t.test('whoever stops a run, what stops with it goes on in the identity of the run', async (t) => {
+  // kill: no `bindThread` in `followHere` of lib/engine/execute-run.ts
+  const identity = newRun('alice')
+  const run = recordOf(identity)
+  const { engine, began } = createQueuedEngine([Promise.resolve(run)], [run])
+  enterThread(identity, () => { engine.launch() })
+  const { signal } = await began.next()
+  const heard = new Promise((resolve) => { signal.addEventListener('abort', () => { resolve(tryCurrentThread()) }) })
+
+  await engine.close(0)
+
+  t.match(await heard, { userId: identity.userId, runId: identity.runId })
 })

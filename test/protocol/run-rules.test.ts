@@ -70,6 +70,33 @@ t.test('F77 an event that is refused leaves the story as it was', async (t) => {
   t.same([story.ended, story.openTools], [true, []])
 })
 
+t.test('F77 whoever ends a run that another process began has to complete its tools first, each once', async (t) => {
+  const story = new RunStory(['a', 'b'])
+
+  t.match(story.tell(started), { rule: 'started-twice' })
+  t.equal(story.tell(completed('a')), undefined)
+  t.match(story.tell(completed('a')), { rule: 'tool-not-executing' })
+  t.match(story.tell(ended('failed')), { rule: 'tool-unfinished' })
+  t.equal(story.tell(completed('b')), undefined)
+  t.equal(story.tell(ended('failed')), undefined)
+  t.equal(new RunStory([]).tell(ended('failed')), undefined, 'one that had announced no tool may not even have started')
+})
+
+// kill: no `tool_completed` in `retract` of lib/protocol/run-rules.ts
+t.test('F77 a tool whose announcement was lost is not open, and one whose completion was lost is', async (t) => {
+  const story = new RunStory()
+  story.tell(started)
+
+  story.tell(executing('a'))
+  story.retract(executing('a'))
+  story.tell(executing('b'))
+  story.tell(completed('b'))
+  story.retract(completed('b'))
+
+  t.same(story.openTools, ['b'])
+  t.match(story.tell(ended('failed')), { rule: 'tool-unfinished' })
+})
+
 t.test('F78 a required event that never came is named, and a missing end is critical', async (t) => {
   const whole = [started, thinking, executing('a'), completed('a'), ended('completed')]
 
