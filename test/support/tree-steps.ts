@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newRunId, toMessageId, toRunId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
-import { MessageTreeModel } from './message-tree-model.ts'
+import type { MessageTreeModel } from './message-tree-model.ts'
 import { as, completionOf, messageOf, regenerationOf } from './storage-databases.ts'
 
 /** One thing that happens in a thread. `pick` chooses among the messages or the runs that it can happen to. */
