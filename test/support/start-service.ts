@@ -9,26 +9,34 @@ interface Test {
 export interface TestService {
   readonly url: string
   readonly lines: readonly string[]
+  token (user: string): Promise<string>
   connect (user: string, options?: { thread?: string }): Promise<TestSocket>
-  /** Ends the process with a signal, and resolves with its exit code or the signal. */
-  kill (signal: 'SIGKILL' | 'SIGTERM'): Promise<number | string>
+  /**
+   * Ends the process with a signal, and resolves with its exit code or the signal. With `whole`, the processes that it has started are
+   * ended in the same moment: for a service that was started as a group.
+   */
+  kill (signal: 'SIGKILL' | 'SIGTERM', options?: { whole?: boolean }): Promise<number | string>
 }
 
 /**
  * The service as `npm start` runs it, in a process of its own, on a free port. Resolves when it listens; rejects with its output when
  * it does not come to that. Ended with the test.
  */
-export async function startService (t: Test, env: Readonly<Record<string, string>>): Promise<TestService> {
+export async function startService (
+  t: Test, env: Readonly<Record<string, string>>, { group = false }: { group?: boolean } = {}
+): Promise<TestService> {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(OTEL|NODE|TAP|AUTH|DATABASE)_/.test(name))
   const command = ['--import', './telemetry.ts', 'node_modules/fastify-cli/cli.js', 'start', '-c', 'fastify.config.ts', 'app.ts']
   const child = spawn(process.execPath, command, {
     cwd: new URL('../../', import.meta.url),
     env: { ...Object.fromEntries(inherited), PORT: '0', HOST: '127.0.0.1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe']
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: group
   })
   const ended = new Promise<number | string>((resolve) => child.once('exit', (code, signal) => { resolve(code ?? signal ?? 'unknown') }))
-  const kill: TestService['kill'] = async (signal) => {
-    child.kill(signal)
+  const kill: TestService['kill'] = async (signal, { whole = false } = {}) => {
+    if (whole && child.pid !== undefined) process.kill(-child.pid, signal)
+    else child.kill(signal)
     return await ended
   }
   t.teardown(async () => { await kill('SIGKILL') })
@@ -45,17 +53,22 @@ export async function startService (t: Test, env: Readonly<Record<string, string
     child.once('close', () => { reject(new Error(`The service did not start:\n${lines.join('\n')}`)) })
   })
 
+  const token = async (user: string): Promise<string> => {
+    const response = await fetch(`${url}/v1/dev/tokens`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ user_id: user })
+    })
+    return (await response.json() as { token: string }).token
+  }
+
   return {
     url,
     lines,
     kill,
+    token,
     async connect (user, { thread } = {}) {
-      const response = await fetch(`${url}/v1/dev/tokens`, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ user_id: user })
-      })
-      const { token } = await response.json() as { token: string }
       const query = thread === undefined ? '' : `?thread_id=${thread}`
-      const socket = await openSocket(`${url.replace('http', 'ws')}/v1/socket${query}`, { protocols: ['threadline.v1', `bearer.${token}`] })
+      const protocols = ['threadline.v1', `bearer.${await token(user)}`]
+      const socket = await openSocket(`${url.replace('http', 'ws')}/v1/socket${query}`, { protocols })
       if (!(socket instanceof TestSocket)) throw new Error(`Refused: ${JSON.stringify(socket)}`)
       await socket.until('connection_established')
       return socket

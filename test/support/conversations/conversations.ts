@@ -37,7 +37,7 @@ export class Conversations {
         name: `${user.name}/${index}`,
         url: () => `${server.url.replace('http', 'ws')}/v1/socket`,
         token: () => token ??= server.token(user.name),
-        epoch: server.app.storage.epoch,
+        epoch: () => server.app.storage.epoch,
         received: (event, tab) => { this.#receive(event, user, tab) }
       }))
     })

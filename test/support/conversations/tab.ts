@@ -15,11 +15,13 @@ export interface Snapshot {
 export interface TabOptions {
   readonly user: string
   readonly name: string
-  /** Where the server's socket is. */
+  /** Where the server's socket is now. */
   readonly url: () => string
   readonly token: () => Promise<string>
+  /** Whether the server may close the connection. */
+  readonly mayClose?: () => boolean
   /** That of a thread of which nothing is known yet. */
-  readonly epoch: string
+  readonly epoch: () => string
   /** Told of all that arrives, after the tab has noted it. */
   readonly received: (event: ServerEvent, tab: Tab) => void
 }
@@ -102,6 +104,9 @@ export class Tab {
     if (this.#socket !== undefined) await this.ask({ type: 'ping', id: crypto.randomUUID(), payload: {} })
   }
 
+  /** Resolves when there is no connection any more. */
+  async closed (): Promise<void> { await this.#socket?.closed }
+
   /** Ends the connection, with a goodbye or without. */
   async disconnect (politely: boolean): Promise<void> {
     const socket = this.#socket
@@ -114,7 +119,7 @@ export class Tab {
 
   /** A position in a thread by its name. A tab that has not read the thread is at its beginning. */
   positionIn (threadId: string | null, position: Position): From {
-    const last = this.readings.get(threadId ?? '')?.last ?? { after: 0, epoch: this.#options.epoch }
+    const last = this.readings.get(threadId ?? '')?.last ?? { after: 0, epoch: this.#options.epoch() }
     switch (position) {
       case 'last': return last
       case 'older': return { ...last, after: Math.floor(last.after / 2) }
@@ -149,7 +154,7 @@ export class Tab {
     socket.raw.on('message', take)
     socket.raw.on('close', (code: number) => {
       if (this.#socket !== socket) return
-      this.#fault(`the server closed the connection with ${code}`)
+      if (this.#options.mayClose?.() !== true) this.#fault(`the server closed the connection with ${code}`)
       this.#forget()
     })
   }

@@ -7,6 +7,8 @@ interface Stay {
   next: number | 'unknown' | 'resuming'
   /** What was told on this connection during this stay. */
   readonly told: Set<number>
+  /** What was told before the connection entered the thread that it was in once more. It may be told again when it is asked for. */
+  readonly before: ReadonlySet<number>
 }
 
 /** A resume that is being answered. */
@@ -40,12 +42,12 @@ export class ThreadReading {
 
   /** The connection is in the thread, at a position of which it was not told. */
   arrive (next: number | 'unknown'): void {
-    this.#stay = { next, told: new Set() }
+    this.#stay = { next, told: new Set(), before: new Set([...this.#stay?.before ?? [], ...this.#stay?.told ?? []]) }
   }
 
   /** The connection enters the thread by a resume: nothing new is told until that is answered. */
   enterResuming (): void {
-    this.#stay = { next: 'resuming', told: new Set() }
+    this.#stay = newcomer()
   }
 
   leave (): void {
@@ -63,8 +65,8 @@ export class ThreadReading {
   }
 
   replay (event: ThreadEvent, resuming: Resuming): void {
-    const stay = this.#stay ??= { next: 'resuming', told: new Set() }
-    const expected = nextUntold(resuming.last + 1, stay.told)
+    const stay = this.#stay ??= newcomer()
+    const expected = nextUntold(resuming.last + 1, stay, event.sequence)
     if (event.sequence !== expected) this.#fault(`told ${event.sequence} again instead of ${expected}`)
     resuming.last = event.sequence
     resuming.replayed += 1
@@ -73,10 +75,10 @@ export class ThreadReading {
 
   /** Everything after what the tab had seen has been told by now. */
   resumed (told: { readonly after: number, readonly replayed: number, readonly sequence: number, readonly epoch: string }, resuming: Resuming): void {
-    const stay = this.#stay ??= { next: 'resuming', told: new Set() }
+    const stay = this.#stay ??= newcomer()
     if (told.after !== resuming.after) this.#fault(`resumed after ${told.after} instead of ${resuming.after}`)
     if (told.replayed !== resuming.replayed) this.#fault(`resumed with ${told.replayed} events, of which ${resuming.replayed} came`)
-    const untold = nextUntold(resuming.after + 1, stay.told)
+    const untold = nextUntold(resuming.after + 1, stay)
     if (untold <= told.sequence) this.#fault(`resumed to ${told.sequence} without ${untold}`)
     if (typeof stay.next === 'number' && stay.next !== told.sequence + 1) this.#fault(`resumed to ${told.sequence} before ${stay.next}`)
     stay.next = told.sequence + 1
@@ -102,8 +104,13 @@ export class ThreadReading {
   }
 }
 
-function nextUntold (from: number, told: ReadonlySet<number>): number {
+/** The first sequence that has to be told, of those before `until`; what may be told again does not have to be. */
+function nextUntold (from: number, { told, before }: Stay, until = Infinity): number {
   let next = from
-  while (told.has(next)) next += 1
-  return next
+  while (next < until && (told.has(next) || before.has(next))) next += 1
+  return told.has(next) ? nextUntold(next + 1, { next, told, before }) : next
+}
+
+function newcomer (): Stay {
+  return { next: 'resuming', told: new Set(), before: new Set() }
 }

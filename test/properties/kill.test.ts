@@ -1,0 +1,112 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { toThreadId } from '../../lib/protocol/ids.ts'
+import { createStorage } from '../../lib/storage/open-storage.ts'
+import { faultsOfThread } from '../support/conversations/check-thread.ts'
+import { faultsOfReading } from '../support/conversations/check-reading.ts'
+import { MortalService } from '../support/mortal-service.ts'
+import { readThread } from '../support/stored-thread.ts'
+import { SteadyUser, type SteadyMessage } from '../support/steady-user.ts'
+import { createThrowawayDatabase } from '../support/throwaway-database.ts'
+import { within } from '../support/within.ts'
+
+// FUZZ_SEED=42 node test/properties/kill.test.ts
+const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31)
+const kills = 7
+const users = 4
+const leastMessages = 15
+
+t.setTimeout(240_000)
+
+interface Storage { readonly dataFolder?: string, readonly databaseUrl?: string, readonly env: Readonly<Record<string, string>> }
+
+const anyKill = fc.record({ afterFrames: fc.integer({ min: 1, max: 120 }), lateMs: fc.nat(20), whole: fc.boolean() })
+const anyMessage = fc.record({
+  agent: fc.constantFrom('assistant', 'assistant', 'echo'),
+  strategy: fc.constantFrom<SteadyMessage['strategy']>('enqueue', 'enqueue', 'enqueue', 'interrupt'),
+  tool: fc.boolean(),
+  seconds: fc.double({ min: 0, max: 0.1, noNaN: true }),
+  unfinished: fc.nat(3)
+})
+
+t.test('on the embedded database', async (t) => {
+  const dataFolder = await mkdtemp(join(tmpdir(), 'threadline-'))
+  t.teardown(async () => { await rm(dataFolder, { recursive: true, force: true }) })
+
+  await killAgainAndAgain(t, { dataFolder, env: { DATA_DIR: dataFolder } })
+})
+
+t.test('on a database server', { skip: process.env['TEST_DATABASE_URL'] === undefined && 'without TEST_DATABASE_URL' }, async (t) => {
+  const database = await createThrowawayDatabase()
+  if (database === undefined) return
+  t.teardown(async () => { await database.drop() })
+
+  await killAgainAndAgain(t, { databaseUrl: database.url, env: { DATABASE_URL: database.url } })
+})
+
+async function killAgainAndAgain (t: Test, storage: Storage): Promise<void> {
+  t.comment(`FUZZ_SEED=${seed}`)
+  const service = new MortalService(t, { ...storage.env, MESSAGES_PER_WINDOW: '100000' })
+  const frames = createFrameCount()
+  const chatting = Array.from({ length: users }, (_, index) => new SteadyUser(`user-${index}`, service, frames.count))
+  let killed = 0
+
+  const chats = chatting.map(async (user, index) => {
+    const messages = fc.sample(anyMessage, { seed: seed + index, numRuns: 1_000 })
+    for (const [number, { agent, strategy, tool, seconds, unfinished }] of messages.entries()) {
+      if (number >= leastMessages && killed >= kills) return
+      const marker = `${user.name}:${number}`
+      const content = tool ? `/tool research ${JSON.stringify({ topic: marker, seconds })}` : marker
+      await user.say({ content, agent, strategy })
+      await user.toldEnds(unfinished)
+    }
+  })
+  const killing = async (): Promise<void> => {
+    for (const { afterFrames, lateMs, whole } of fc.sample(anyKill, { seed, numRuns: kills })) {
+      await within(`${afterFrames} frames`, frames.more(afterFrames), 60_000)
+      await delay(lateMs)
+      await service.kill({ whole })
+      killed += 1
+    }
+  }
+  try {
+    await Promise.all([...chats, killing()])
+    await Promise.all(chatting.map((user) => user.toldEnds()))
+    await Promise.all(chatting.map((user) => user.leave()))
+  } catch (error) {
+    t.comment(`the service said: ${(await service.running).lines.slice(-20).join('\n')}`)
+    throw error
+  }
+  await (await service.running).kill('SIGTERM')
+
+  const stored = await createStorage(storage)
+  t.teardown(async () => { await stored.close() })
+  for (const user of chatting) {
+    const { messages, runs, events } = await readThread(stored, user.name, toThreadId(user.threadId))
+    const record = { threadId: user.threadId, user: user.name, messages, runs: runs.toReversed(), events }
+
+    t.same(faultsOfThread(record, user.accepted), [], `${user.name}: every message is there once, and every run has one end`)
+    t.same(user.tabs.flatMap((tab) => [...tab.faults, ...faultsOfReading(tab, record)]), [], `${user.name}: told everything once and in order`)
+  }
+  const accepted = chatting.flatMap((user) => user.accepted)
+  t.ok(accepted.length >= users * leastMessages, `${accepted.length} messages, ${accepted.filter(({ sent }) => sent > 1).length} of them sent again, ${killed} kills`)
+}
+
+/** Counts what all users receive. */
+function createFrameCount (): { readonly count: () => void, more (frames: number): Promise<void> } {
+  let counted = 0
+  const waiting: { readonly at: number, readonly resolve: () => void }[] = []
+  return {
+    count: () => {
+      counted += 1
+      for (const { at, resolve } of waiting) if (counted >= at) resolve()
+    },
+    more: async (frames) => {
+      await new Promise<void>((resolve) => { waiting.push({ at: counted + frames, resolve }) })
+    }
+  }
+}

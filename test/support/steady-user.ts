@@ -1,0 +1,132 @@
+import type { ServerEvent } from '../../lib/protocol/events.ts'
+import { isEvent, Tab } from './conversations/tab.ts'
+import type { MortalService } from './mortal-service.ts'
+import { within } from './within.ts'
+
+export interface SteadyMessage { readonly content: string, readonly agent: string, readonly strategy: 'enqueue' | 'interrupt' }
+
+/** A message that was accepted, and how often it had been sent until that was known. */
+export interface KeptMessage { readonly content: string, readonly runId: string, readonly messageId: string, readonly sent: number }
+
+/** Somebody in one thread, in two tabs, who comes back and tries again whatever happens to the service. */
+export class SteadyUser {
+  readonly name: string
+  readonly tabs: readonly [Tab, Tab]
+  readonly accepted: KeptMessage[] = []
+  readonly #service: MortalService
+  readonly #ends = new Map<string, PromiseWithResolvers<void>>()
+  /** Tabs that have read the thread from its beginning, and go on where they were. */
+  readonly #reading = new Set<Tab>()
+  #connectedTo: MortalService['running'] | undefined
+  #url = ''
+  #token = ''
+  #epoch = ''
+  #threadId: string | undefined
+  #messages = 0
+
+  constructor (name: string, service: MortalService, received: () => void) {
+    this.name = name
+    this.#service = service
+    const openTab = (index: number): Tab => new Tab({
+      user: name,
+      name: `${name}/${index}`,
+      url: () => this.#url,
+      token: async () => this.#token,
+      epoch: () => this.#epoch,
+      mayClose: () => service.running !== this.#connectedTo,
+      received: (event, tab) => {
+        this.#receive(event, tab)
+        received()
+      }
+    })
+    this.tabs = [openTab(0), openTab(1)]
+  }
+
+  get threadId (): string {
+    if (this.#threadId === undefined) throw new Error(`${this.name} has no thread`)
+    return this.#threadId
+  }
+
+  /** Resolves when the message is accepted, however often it has to be sent. */
+  async say ({ content, agent, strategy }: SteadyMessage): Promise<void> {
+    const id = `${this.name} ${this.#messages += 1}`
+    const command = { type: 'user_message', id, payload: { content, agent, multitask_strategy: strategy } }
+    const [tab] = this.tabs
+    let answer: ServerEvent | undefined
+    let sent = 0
+    for (; answer === undefined; sent += 1) {
+      await this.#connected()
+      answer = await within(`the acceptance of ${id}`, tab.ask(command))
+    }
+    if (!isEvent(answer, 'message_accepted')) throw new Error(`${id} was answered with ${JSON.stringify(answer)}`)
+    this.#threadId ??= answer.thread_id ?? undefined
+    this.accepted.push({ content, runId: answer.payload.run_id, messageId: answer.payload.message_id, sent })
+    // It was put into the thread without being told where that stands, and begins anew with the beginning.
+    if (!this.#reading.has(tab)) await tab.disconnect(false)
+  }
+
+  /** Resolves when the user was told of the end of all runs, but for the last ones. */
+  async toldEnds (but = 0): Promise<void> {
+    for (const { runId } of this.accepted.slice(0, this.accepted.length - but)) {
+      let told = false
+      const end = this.#endOf(runId).promise.then(() => { told = true })
+      const wait = async (): Promise<void> => {
+        while (!told) {
+          await this.#connected()
+          await Promise.race([end, ...this.tabs.map((tab) => tab.closed())])
+        }
+      }
+      await within(`the end of ${runId}`, wait(), 60_000).finally(() => { told = true })
+    }
+  }
+
+  async leave (): Promise<void> {
+    await this.#connected()
+    for (const tab of this.tabs) {
+      await tab.settled()
+      await tab.disconnect(true)
+    }
+  }
+
+  /** The tabs are connected when it resolves, to whichever service runs by then; the second one once there is a thread. */
+  async #connected (): Promise<void> {
+    const tabs = this.#threadId === undefined ? this.tabs.slice(0, 1) : this.tabs
+    while (!tabs.every((tab) => tab.connected)) {
+      const running = this.#service.running
+      const service = await within('a service that runs', running, 60_000)
+      if (this.#service.running !== running) continue
+      this.#connectedTo = running
+      try {
+        this.#url = `${service.url.replace('http', 'ws')}/v1/socket`
+        this.#token = await service.token(this.name)
+        for (const tab of tabs) if (!tab.connected) await within(`${tab.name} to be connected`, this.#connect(tab))
+      } catch (error) {
+        if (this.#service.running === running) throw error
+      }
+    }
+  }
+
+  async #connect (tab: Tab): Promise<void> {
+    const threadId = this.#threadId
+    const from = threadId === undefined ? undefined : tab.positionIn(threadId, this.#reading.has(tab) ? 'last' : 'zero')
+    const refusal = await tab.connect(threadId, from)
+    if (refusal !== undefined) throw new Error(`${tab.name} was refused: ${JSON.stringify(refusal)}`)
+    if (threadId !== undefined) this.#reading.add(tab)
+  }
+
+  #receive (event: ServerEvent, tab: Tab): void {
+    if (isEvent(event, 'connection_established')) this.#epoch = event.payload.epoch
+    if (isEvent(event, 'agent_completed') && event.run_id !== undefined) this.#endOf(event.run_id).resolve()
+    if (isEvent(event, 'message_accepted') && event.thread_id !== null) tab.arrive(event.thread_id, 'unknown')
+    if (isEvent(event, 'thread_created') && event.reply_to !== undefined) {
+      tab.arrive(event.payload.thread_id, 1)
+      this.#reading.add(tab)
+    }
+  }
+
+  #endOf (runId: string): PromiseWithResolvers<void> {
+    const end = this.#ends.get(runId) ?? Promise.withResolvers<void>()
+    this.#ends.set(runId, end)
+    return end
+  }
+}
