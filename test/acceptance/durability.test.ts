@@ -8,6 +8,7 @@ import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { toRunId, toThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import { createStorage } from '../../lib/storage/open-storage.ts'
 import { startService } from '../support/start-service.ts'
+import { readEvents } from '../support/stored-thread.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'threadline-'))
 t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
@@ -65,7 +66,7 @@ t.test('a killed service loses neither an accepted message nor its run', async (
     t.teardown(() => storage.close())
     const alice = createIdentity({ userId: toUserId('alice') })
     const endings = async (run: ServerEvent): Promise<unknown> => {
-      const events = await enterThread(alice, () => storage.events.read(toThreadId(thread), 0, 1000))
+      const events = await enterThread(alice, () => readEvents(storage, toThreadId(thread), 1000))
       return events.filter((event) => event.run_id === run.run_id && event.type === 'agent_completed').map(({ payload }) => payload)
     }
 

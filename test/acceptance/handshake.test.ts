@@ -305,9 +305,9 @@ t.test('the first word comes before any other, also where the token is about to 
   const read = Promise.withResolvers<void>()
   const threads = {
     ...storage.threads,
-    async lastSequence (threadId: ThreadId) {
+    async state (threadId: ThreadId) {
       await read.promise
-      return await storage.threads.lastSequence(threadId)
+      return await storage.threads.state(threadId)
     }
   }
   const { connect } = await startGateway(t, server, { tools: { storage: { ...storage, threads } } })

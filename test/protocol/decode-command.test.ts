@@ -16,11 +16,22 @@ const threadId = newThreadId()
 const payloads: Readonly<Record<CommandType, Frame>> = {
   user_message: { content: 'hello' },
   start_agent: { agent: 'assistant', input: 'hello' },
+  regenerate: { message_id: newMessageId(), agent: 'assistant', multitask_strategy: 'interrupt' },
+  select_branch: { message_id: newMessageId() },
   stop_agent: { run_id: newRunId(threadId) },
-  create_thread: { title: 'First' },
+  get_run: { run_id: newRunId(threadId) },
+  list_runs: { before: newRunId(threadId), limit: 10 },
+  resume: { after: 0, epoch: 'first' },
+  create_thread: { title: 'First', metadata: { colour: 'red' } },
+  get_thread: { thread_id: threadId },
+  update_thread: { thread_id: threadId, title: 'First', metadata: {} },
+  archive_thread: { thread_id: threadId },
+  restore_thread: { thread_id: threadId },
+  fork_thread: { thread_id: threadId, message_id: newMessageId(), title: 'Second' },
   rename_thread: { thread_id: threadId, title: 'First' },
   delete_thread: { thread_id: threadId },
-  list_threads: { limit: 10, offset: 10 },
+  list_threads: { state: 'archived', cursor: 'next', limit: 10, offset: 10 },
+  search_threads: { query: 'red otters', cursor: 'next', limit: 10 },
   switch_thread: { thread_id: threadId },
   get_thread_history: { before: newMessageId(), limit: 50 },
   authenticate: { token: 'a.b.c' },
@@ -52,7 +63,7 @@ t.test('a command of each type is decoded as it was sent', async (t) => {
 })
 
 t.test('what is optional may be left out, and the payload too when nothing in it is required', async (t) => {
-  for (const type of ['stop_agent', 'create_thread', 'list_threads', 'get_thread_history', 'typing', 'ping']) {
+  for (const type of ['regenerate', 'stop_agent', 'list_runs', 'create_thread', 'list_threads', 'get_thread_history', 'typing', 'ping']) {
     t.strictSame(decode({ type }), { type, payload: {} }, type)
   }
 })

@@ -97,7 +97,7 @@ t.test('a migration that fails leaves all as it was, and is named', async (t) =>
   const dataFolder = t.testdir()
   const threadId = newThreadId()
   const before = await createStorage({ dataFolder })
-  await as(alice, async () => await before.threads.create(threadId, 'Kept'))
+  await as(alice, async () => await before.threads.create(threadId, { title: 'Kept' }))
   await before.close()
   const breaking = sql`alter table threadline.threads drop column title, add column title integer not null`
   const migrations = {
