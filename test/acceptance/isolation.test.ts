@@ -211,7 +211,7 @@ t.test('D43 a message under the id of another user\'s message is a new message',
 })
 
 t.test('D44 nobody else receives anything of what is sent to one user', async (t) => {
-  // kill: let `deliver` of lib/gateway/subscriptions.ts take the audiences of all threads of the node
+  // kill: let `getUserConnections` of lib/gateway/connection-registry.ts give everybody's
   const anna = await openChat('d44-anna')
   const others = await openChats(['d44-ben', 'd44-carol'], 1)
   const lounges = await Promise.all(others.map(({ user }) => connect(user)))
@@ -278,7 +278,7 @@ t.test('D45 a later user\'s messages are handled by her own connection and in he
 })
 
 t.test('D46 an event of one thread reaches only the tab that is in it', async (t) => {
-  // kill: let `deliver` of lib/gateway/subscriptions.ts take the audiences of all threads of the user
+  // kill: let `getUserConnectionsByThread` of lib/gateway/connection-registry.ts give all of the user's
   const [one, two] = [await openChat('d46-anna', 'code'), await openChat('d46-anna', 'model')]
   await two.socket.settled()
   const heard = two.socket.events.length
@@ -319,7 +319,7 @@ t.test('D47 two sockets in one thread both receive each of its events, once', as
 })
 
 t.test('D48 an event is delivered to the sockets in its thread, and queued where there are none', async (t) => {
-  // kill: let `deliver` of lib/gateway/subscriptions.ts begin with 'delivered'
+  // kill: let `deliver` of lib/gateway/subscriptions.ts answer 'delivered' where nobody is in the thread
   const [full, empty, foreign] = [await openChat('d48-anna', 'code'), await openChat('d48-anna', 'model'), await openChat('d48-ben')]
   await meetAll([full, empty], 'd48')
   await empty.socket.close()
