@@ -8,7 +8,7 @@ import { ConnectionLife, type ConnectionState } from '../../lib/gateway/connecti
 import { MessageWindow } from '../../lib/gateway/message-window.ts'
 import { maxContentCharacters } from '../../lib/protocol/commands.ts'
 import { newThreadId, toConnectionId, toUserId, type ConnectionId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { RunStore } from '../../lib/storage/storage.ts'
+import type { RunStore, ThreadState } from '../../lib/storage/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { inSeconds, secretEnvironment, signToken } from '../support/authentication.ts'
 import { startGateway } from '../support/start-gateway.ts'
@@ -384,8 +384,8 @@ t.test('a renewal that ends after its socket watches no token', async (t) => {
 t.test('a connection that could not be told its first word is closed, and handles nothing', async (t) => {
   const thread = await threadOf(server, 'peggy')
   const { storage } = server.app
-  const lost = Promise.withResolvers<number>()
-  const threads = { ...storage.threads, lastSequence: async () => await lost.promise }
+  const lost = Promise.withResolvers<ThreadState>()
+  const threads = { ...storage.threads, state: async () => await lost.promise }
   const accepted: string[] = []
   const runs: RunStore = {
     ...storage.runs,
