@@ -1,12 +1,13 @@
 import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
-import { ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, PayloadOf, ThreadEvent } from '../protocol/events.ts'
 import { toUserId, type ThreadId } from '../protocol/ids.ts'
+import { ownThread } from './own-thread.ts'
 import { nearestStorableText } from './storable-text.ts'
 import type { Appended, AppendedEvent, EventStore } from './storage.ts'
 import { query } from './tables.ts'
+import { onlyRow } from './thread-view.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
 
 interface AppendedRow {
@@ -29,11 +30,10 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
 
     read: async (threadId, after, limit) => await units.asUser(async (unit) => {
       // What is still kept is asked after the events were read: a purge in between is noticed then.
-      const [rows, [thread]] = await Promise.all([
-        unit.rows(eventsAfter(threadId, after, limit)), unit.lastRows(keptAfter(threadId))
+      const [rows, kept] = await Promise.all([
+        unit.rows(eventsAfter(threadId, after, limit)), unit.lastRows(ownThread(threadId).select('kept_after'))
       ])
-      if (thread === undefined) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
-      if (after < thread.kept_after) return 'expired'
+      if (after < onlyRow(kept).kept_after) return 'expired'
       return rows.map(({ sequence, user_id: userId, body }) => {
         guard({ userId: toUserId(userId) }, 'storage')
         const event = body as unknown as NewThreadEvent // only `append` writes it
@@ -47,11 +47,6 @@ function eventsAfter (threadId: ThreadId, after: number, limit: number) {
   return query.selectFrom('run_events').select(['sequence', 'user_id', 'body'])
     .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
     .where('sequence', '>', after).orderBy('sequence').limit(limit)
-}
-
-function keptAfter (threadId: ThreadId) {
-  return query.selectFrom('threads').select('kept_after')
-    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId).where('deleted_at', 'is', null)
 }
 
 // An event that stands in the batch twice is sent once, and both places have the same answer.

@@ -1,8 +1,8 @@
 import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
-import { newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
+import { newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Acceptance, AcceptedMessage } from '../../lib/storage/storage.ts'
-import { as, completionOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, eventOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
 onEachDatabase(t, async (t, { storage, askAs }) => {
   const { runs } = storage
@@ -50,7 +50,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     t.equal(accepted.filter(({ duplicate }) => !duplicate).length, 1)
     t.equal(new Set(accepted.map(({ runId }) => runId)).size, 1)
     t.match(again, { duplicate: true, runId: accepted[0]?.runId, thread: accepted[0]?.thread })
-    t.equal((await as(alice, async () => await storage.threads.list({ limit: 10, offset: 0 }))).total, 1)
+    t.equal((await as(alice, async () => await storage.threads.list({ limit: 10 }))).total, 1)
   })
 
   t.test('a client id belongs to its user, and to its text', async (t) => {
@@ -113,7 +113,24 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     }
 
     t.same(order, messages.map(({ runId }) => runId))
-    t.same((await as(alice, async () => await runs.list(threadId, 2))).map(({ runId }) => runId), order.toReversed().slice(0, 2))
+  })
+
+  t.test('runs of a thread are listed in pages, newest first', async (t) => {
+    const alice = newcomer()
+    const [first, other] = [messageOf(), messageOf()]
+    const { threadId } = first
+    const messages = [first, messageOf({ threadId }), messageOf({ threadId }), other]
+    for (const message of messages) await accept(alice, message)
+    const list = async (before?: AcceptedMessage) => {
+      const { runs: page, hasMore } = await as(alice, async () => await runs.list(threadId, { limit: 2, before: before?.runId }))
+      return { places: page.map(({ runId }) => messages.findIndex((message) => message.runId === runId)), hasMore }
+    }
+
+    t.same(await list(), { places: [2, 1], hasMore: true })
+    t.same(await list(messages[1]), { places: [0], hasMore: false })
+    t.same(await list(first), { places: [], hasMore: false })
+    await t.rejects(list(other), { code: 'THREADLINE_RUN_NOT_FOUND' }, 'a run of another thread')
+    await t.rejects(list(messageOf({ threadId })), { code: 'THREADLINE_RUN_NOT_FOUND' })
   })
 
   t.test('of many that claim at once, one gets the run', async (t) => {
@@ -135,6 +152,73 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     const claimByHand = askAs('threadline_app', alice.userId, `update threadline.runs set status = 'running' where run_id = '${second.runId}'`)
 
     await t.rejects(claimByHand, { message: /runs_one_running/ })
+  })
+
+  t.test('runs that would be ended by an interrupting or a rolling back one count until they are', async (t) => {
+    const alice = newcomer()
+    const { threadId } = await runningRun(storage, alice)
+
+    t.equal((await accept(alice, messageOf({ threadId, strategy: 'interrupt', maxWaiting: 1 }))).position, 1)
+    for (const strategy of ['interrupt', 'rollback'] as const) {
+      await t.rejects(accept(alice, messageOf({ threadId, strategy, maxWaiting: 1 })), { code: 'THREADLINE_QUEUE_FULL' })
+      t.equal((await accept(alice, messageOf({ threadId, strategy, maxWaiting: 9 }))).duplicate, false)
+    }
+  })
+
+  t.test('a message brings a thread back out of the archive', async (t) => {
+    const alice = newcomer()
+    const threadId = newThreadId()
+    await as(alice, async () => await storage.threads.create(threadId, { metadata: { colour: 'green' } }))
+    await as(alice, async () => await storage.threads.archive(threadId))
+
+    const { thread } = await accept(alice, messageOf({ threadId }))
+
+    t.match(thread, { archived_at: null, deleted_at: null, metadata: { colour: 'green' } })
+    t.same(await as(alice, async () => await storage.threads.require(threadId)), thread)
+  })
+
+  t.test('a message whose thread was deleted is not accepted again', async (t) => {
+    const alice = newcomer()
+    const message = messageOf({ clientId: 'm-1' })
+    await accept(alice, message)
+    await as(alice, async () => { await storage.threads.remove(message.threadId) })
+
+    await t.rejects(accept(alice, messageOf({ clientId: 'm-1' })), { code: 'THREADLINE_THREAD_NOT_FOUND' })
+  })
+
+  t.test('tools that were announced and have not completed are found, in order', async (t) => {
+    const alice = newcomer()
+    const run = await runningRun(storage, alice)
+    const executing = (id: string, tool: string) => eventOf(run, 'tool_executing', { tool_call_id: id, tool, parameters: { zero: '\0' } })
+    const completed = (id: string) => eventOf(run, 'tool_completed', { tool_call_id: id, tool: 'x', success: true, duration_ms: 1 })
+    const open = async () => await as(alice, async () => await runs.openTools(run.runId))
+
+    t.same(await open(), [])
+    await storage.events.append([
+      eventOf(run, 'agent_started', { agent: 'assistant', message_id: run.messageId, input: 'x' }),
+      executing('1', 'search'), executing('2', 'read'), completed('1'), executing('3', 'write')
+    ])
+
+    t.same(await open(), [{ toolCallId: '2', tool: 'read' }, { toolCallId: '3', tool: 'write' }])
+    t.same(await as(newcomer(), async () => await runs.openTools(run.runId)), [])
+  })
+
+  t.test('the first event of a run is its start, or its end when it never started', async (t) => {
+    const alice = newcomer()
+    const run = await runningRun(storage, alice)
+    const waiting = await accept(alice, messageOf({ threadId: run.threadId }))
+    const first = async ({ runId }: Acceptance | typeof run) => await as(alice, async () => await runs.firstSequence(runId))
+
+    t.same([await first(run), await first(waiting)], [undefined, undefined])
+    await storage.events.append([
+      eventOf(run, 'agent_started', { agent: 'assistant', message_id: run.messageId, input: 'x' }),
+      completionOf({ ...run, runId: waiting.runId }, { status: 'cancelled' }),
+      completionOf(run)
+    ])
+
+    t.same([await first(run), await first(waiting)], [1, 2])
+    t.equal(await as(newcomer(), async () => await runs.firstSequence(run.runId)), undefined)
+    t.equal(await as(alice, async () => await runs.firstSequence(newRunId(run.threadId))), undefined)
   })
 
   t.test('unfinished runs of everybody are found at the start, with whose they are', async (t) => {

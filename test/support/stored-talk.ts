@@ -1,0 +1,63 @@
+import type { Identity } from '../../lib/context/identity.ts'
+import { newMessageId, newThreadId, type MessageId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
+import type { AcceptedMessage, MessagePage, Regeneration, RunRecord, Storage } from '../../lib/storage/storage.ts'
+import { as, completionOf, messageOf, newcomer, regenerationOf } from './storage-databases.ts'
+
+/** A user with a thread of their own, and what happens in it. */
+export interface StoredTalk {
+  readonly alice: Identity
+  readonly threadId: ThreadId
+  readonly say: (content: string, changes?: Partial<AcceptedMessage>) => Promise<AcceptedMessage>
+  readonly again: (changes?: Partial<Regeneration>) => Promise<Regeneration>
+  /** The oldest run that waits, claimed. */
+  readonly claim: () => Promise<RunRecord>
+  /** Ends the oldest run that waits. */
+  readonly answer: (content: string) => Promise<MessageId>
+  readonly roll: (run: { readonly runId: RunId }) => Promise<void>
+  readonly page: () => Promise<MessagePage['messages']>
+  /** What is said on the visible branch. */
+  readonly branch: () => Promise<readonly string[]>
+}
+
+/** A new thread of somebody new, in which each line was said and answered. */
+export async function startTalk (storage: Storage, lines: readonly string[]): Promise<StoredTalk> {
+  const { messages, runs, events } = storage
+  const alice = newcomer()
+  const threadId = newThreadId()
+  await as(alice, async () => await storage.threads.create(threadId))
+  const talk: StoredTalk = {
+    alice,
+    threadId,
+    say: async (content, changes) => {
+      const message = messageOf({ threadId, content, ...changes })
+      await as(alice, async () => await runs.accept(message))
+      return message
+    },
+    again: async (changes) => {
+      const run = regenerationOf({ threadId, ...changes })
+      await as(alice, async () => await runs.regenerate(run))
+      return run
+    },
+    claim: async () => {
+      const run = await as(alice, async () => await runs.claimNext(threadId))
+      if (run === undefined) throw new Error('There was nothing to claim')
+      return run
+    },
+    answer: async (content) => {
+      const id = newMessageId()
+      await events.append([completionOf(await talk.claim(), { message_id: id, content })])
+      return id
+    },
+    roll: async ({ runId }) => {
+      const run = await as(alice, async () => await runs.require(runId))
+      await events.append([completionOf(run, { status: 'cancelled', reason: 'rolled_back' })])
+    },
+    page: async () => (await as(alice, async () => await messages.history(threadId, { limit: 50 }))).messages,
+    branch: async () => (await talk.page()).map(({ content }) => content)
+  }
+  for (const line of lines) {
+    await talk.say(line)
+    await talk.answer(`${line}!`)
+  }
+  return talk
+}
