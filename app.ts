@@ -10,6 +10,7 @@ import contracts from './plugins/contracts.ts'
 import engine from './plugins/engine.ts'
 import errors, { answerUnroutable } from './plugins/errors.ts'
 import eventLog from './plugins/event-log.ts'
+import eventStreams from './plugins/event-streams.ts'
 import gateway from './plugins/gateway.ts'
 import greeting from './plugins/greeting.ts'
 import models from './plugins/models.ts'
@@ -22,6 +23,7 @@ import titles from './plugins/titles.ts'
 import agentRoutes from './routes/agents.ts'
 import contractRoutes from './routes/contracts.ts'
 import developmentTokenRoutes from './routes/development-tokens.ts'
+import eventStreamRoutes from './routes/event-streams.ts'
 import exportRoutes from './routes/export.ts'
 import healthRoutes from './routes/health.ts'
 import meRoutes from './routes/me.ts'
@@ -64,6 +66,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(agents, options.agents === undefined ? {} : { agents: options.agents })
   await app.register(engine)
   await app.register(gateway)
+  await app.register(eventStreams)
   await app.register(titles)
   await app.register(greeting)
   await app.register(contracts)
@@ -81,4 +84,5 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(runRoutes)
   await app.register(exportRoutes)
   await app.register(socketRoutes)
+  await app.register(eventStreamRoutes)
 }, { name: 'threadline', fastify: '5.x' })

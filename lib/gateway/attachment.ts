@@ -6,11 +6,11 @@ import type { UserId } from '../protocol/ids.ts'
 import type { Storage, ThreadState } from '../storage/storage.ts'
 import type { Connection } from './connection.ts'
 import { createEvent } from './create-event.ts'
-import { writeAsHop } from './handler-connection.ts'
 import { resume, type Position } from './resume.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import type { ThreadMembership } from './thread-membership.ts'
 import { TokenClock } from './token-clock.ts'
+import { writeAsHop } from './write-event.ts'
 
 /** Who connects: authenticated before. */
 export interface Caller { readonly userId: UserId, readonly expiresAt: Date | null }
@@ -39,6 +39,8 @@ export class Attachment {
    * say.
    */
   readonly establish = bindThread(() => this.#establish())
+  /** Begins what is not established: its client is told where it is in another way. */
+  readonly begin = bindThread(() => { this.#begin() })
   /** For what nobody expected: it is logged, and the connection closed. */
   readonly fail = bindThread((err: unknown) => { this.#fail(err) })
   readonly #options: AttachmentOptions
@@ -90,7 +92,6 @@ export class Attachment {
     })
   }
 
-  /** Only then its token is watched, of which it could be told at once. */
   #tell ({ sequence, activeRuns }: Pick<ThreadState, 'sequence' | 'activeRuns'>): void {
     const { connection, caller: { expiresAt }, storage } = this.#options
     writeAsHop(connection, createEvent('connection_established', {
@@ -102,6 +103,12 @@ export class Attachment {
       epoch: storage.epoch,
       active_runs: [...activeRuns]
     }))
+    this.#begin()
+  }
+
+  /** Only now its token is watched, of which it could be told at once. */
+  #begin (): void {
+    const { connection, caller: { expiresAt } } = this.#options
     connection.open()
     if (expiresAt !== null) this.#clock.set(expiresAt)
   }

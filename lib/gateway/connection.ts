@@ -16,6 +16,8 @@ export interface ConnectionOptions {
   readonly handshake: SpanContext
   /** Events of a thread that may be held back while the connection enters it, or catches up. */
   readonly maxHeld: number
+  /** Which of the events that are meant for it the client listens to; all of them when absent. */
+  readonly hears?: ((event: ServerEvent) => boolean) | undefined
 }
 
 /** Which events of its thread a connection has been sent: those after `from`, up to `to`. */
@@ -37,6 +39,7 @@ export class Connection {
   threadId: ThreadId | undefined
   readonly #outbox: Outbox
   readonly #maxHeld: number
+  readonly #hears: (event: ServerEvent) => boolean
   readonly #life = new ConnectionLife()
   readonly #holds = new Map<ThreadId, Hold>()
   #told: { threadId: ThreadId, from: number, to: number } | undefined
@@ -50,12 +53,18 @@ export class Connection {
     this.handshake = options.handshake
     this.#outbox = options.outbox
     this.#maxHeld = options.maxHeld
+    this.#hears = options.hears ?? (() => true)
   }
 
   get state (): ConnectionState { return this.#life.state }
   get active (): boolean { return this.#life.state === 'connecting' || this.#life.state === 'open' }
 
-  open (): boolean { return this.#life.move('open') }
+  /** The client has been told where it is. */
+  open (): void {
+    this.#life.move('open')
+    this.#outbox.open()
+  }
+
   closed (): boolean { return this.#life.move('closed') }
 
   /** A pong was received: the peer lives. */
@@ -93,6 +102,8 @@ export class Connection {
   wants (threadId: ThreadId): boolean {
     return this.threadId === threadId || this.#holds.has(threadId)
   }
+
+  hears (event: ServerEvent): boolean { return this.#hears(event) }
 
   /** What this connection has been sent of a thread; undefined when it is not in it. */
   told (threadId: ThreadId): Told | undefined {
@@ -153,6 +164,9 @@ export class Connection {
     if (sent === 'sent') this.#follow(event)
     return sent
   }
+
+  /** Notes that an event of the thread, at its turn, was not for this connection. */
+  passOver (event: ThreadEvent): void { this.#follow(event) }
 
   #follow ({ thread_id: threadId, sequence }: ThreadEvent): void {
     if (this.#told?.threadId === threadId && sequence > this.#told.to) this.#told.to = sequence

@@ -10,10 +10,10 @@ import { newConnectionId, type ConnectionId, type ThreadId, type UserId } from '
 import { Attachment, type Caller } from './attachment.ts'
 import { ConnectionRegistry } from './connection-registry.ts'
 import { Connection } from './connection.ts'
+import { createEventStreams, type Attaching, type EventStreams } from './event-streams.ts'
 import { createHandlerConnection } from './handler-connection.ts'
 import { listenToSocket } from './listen-to-socket.ts'
 import { MessageWindow } from './message-window.ts'
-import type { Outbox } from './outbox.ts'
 import { createRequests, type Requests } from './requests.ts'
 import type { Position } from './resume.ts'
 import { SocketOutbox } from './socket-outbox.ts'
@@ -55,7 +55,7 @@ export interface ConnectionNames {
 }
 
 /** The connections of this node: accepts sockets, takes their frames, and lets them go. And what is asked for without one. */
-export interface Gateway extends Requests {
+export interface Gateway extends Requests, EventStreams {
   readonly registry: ConnectionRegistry
   readonly subscriptions: Subscriptions
   /** Throws `THREADLINE_CONNECTION_LIMIT` or `THREADLINE_SHUTTING_DOWN` when the active user cannot connect now. */
@@ -91,8 +91,20 @@ export function createGateway (options: GatewayOptions): Gateway {
   let draining = false
   const refuseWhenDraining = (): void => { if (draining) throw new ThreadlineError('THREADLINE_SHUTTING_DOWN') }
 
+  const requests = createRequests({ ...parts, tools: options.tools, admit: refuseWhenDraining })
+  const streams = createEventStreams({
+    ...options,
+    ...parts,
+    requests,
+    attach: (attaching) => {
+      refuseWhenDraining()
+      return attach(attaching, parts, options, (attachment) => attachment)
+    }
+  })
+
   return {
-    ...createRequests({ ...parts, tools: options.tools, admit: refuseWhenDraining }),
+    ...requests,
+    ...streams,
     registry,
     subscriptions,
     accept (socket, caller, names) {
@@ -134,7 +146,7 @@ interface Parts {
  * identity of the handshake, and has the client told where it is. Throws what the registry's `connect` throws.
  */
 function attach<T> (
-  { outbox, caller, names }: { readonly outbox: Outbox, readonly caller: Caller, readonly names: ConnectionNames },
+  { outbox, caller, names, hears }: Omit<Attaching, 'names'> & { readonly names: ConnectionNames },
   { registry, membership, subscriptions, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
 ): T {
   const { userId } = caller
@@ -142,7 +154,7 @@ function attach<T> (
   const identity = createIdentity({ userId, threadId, connectionId })
   const handshake = recordHandshake(identity)
   return enterThread(identity, () => {
-    const connection = new Connection({ connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4 })
+    const connection = new Connection({ connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4, hears })
     registry.connect({ userId, connectionId }, () => connection)
     const { tokenNoticeMs } = limits
     const attachment = new Attachment({

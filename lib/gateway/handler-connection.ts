@@ -1,11 +1,8 @@
 import { trace, type Span } from '@opentelemetry/api'
-import { attributes } from '../context/attributes.ts'
 import { currentIdentity, currentThread, enterWithin, identityAttributes } from '../context/current-thread.ts'
-import { withHop } from '../context/hop.ts'
 import { createIdentity } from '../context/identity.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { HandlerConnection } from '../handlers/handler.ts'
-import type { ServerEvent } from '../protocol/events.ts'
 import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
@@ -14,6 +11,7 @@ import { createEvent } from './create-event.ts'
 import { resume } from './resume.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import type { ThreadMembership } from './thread-membership.ts'
+import { writeAsHop, writeToAll } from './write-event.ts'
 
 export interface HandlerConnectionOptions {
   readonly connection: Connection
@@ -69,20 +67,4 @@ export function adoptRun<T> (received: Span | undefined, { threadId, runId }: { 
   const identity = createIdentity({ userId, requestId, connectionId, threadId, runId })
   for (const span of [received, trace.getActiveSpan()]) span?.setAttributes(identityAttributes(identity))
   return enterWithin(identity, fn)
-}
-
-/** Writes an event to one connection, as the hop `socket.send`. */
-export function writeAsHop (connection: Connection, event: ServerEvent): void {
-  const spanAttributes = {
-    [attributes.connectionId]: connection.connectionId,
-    [attributes.eventType]: event.type,
-    [attributes.eventId]: event.event_id
-  }
-  withHop('socket.send', { attributes: spanAttributes }, () => connection.write(event))
-}
-
-/** Writes an event to each of the connections. */
-export function writeToAll (connections: Iterable<Connection>, event: ServerEvent): void {
-  const frame = JSON.stringify(event)
-  for (const connection of connections) connection.write(event, frame)
 }

@@ -13,6 +13,8 @@ export interface Outbox {
   readonly duplex: boolean
   /** Resolves when the client is gone, whoever ended it. Never rejects. */
   readonly gone: Promise<void>
+  /** The client has been told where it is: whatever was kept back until now leaves. Opening it again does nothing. */
+  open (): void
   /** `frame` is the event as JSON, made once for all who receive it. */
   send (event: ServerEvent, frame: string): Sent
   /** Resolves when what was sent has left this process, or the client is gone. Never rejects. */

@@ -5,8 +5,9 @@ import type { HandlerConnection } from '../handlers/handler.ts'
 import type { ServerEvent } from '../protocol/events.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import { createEvent } from './create-event.ts'
-import { adoptRun, writeToAll } from './handler-connection.ts'
+import { adoptRun } from './handler-connection.ts'
 import type { ThreadMembership } from './thread-membership.ts'
+import { writeToAll } from './write-event.ts'
 
 export interface RequestConnectionOptions {
   readonly registry: ConnectionRegistry

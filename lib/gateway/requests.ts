@@ -12,11 +12,11 @@ import type { ThreadId } from '../protocol/ids.ts'
 import type { Erased } from '../storage/storage.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import { createEvent } from './create-event.ts'
-import { writeAsHop, writeToAll } from './handler-connection.ts'
 import { identityOfCommand } from './identity-of-command.ts'
 import type { MessageWindow } from './message-window.ts'
 import { performCommand, type PerformedCommand, type PerformOptions } from './perform-command.ts'
 import type { ThreadMembership } from './thread-membership.ts'
+import { writeAsHop, writeToAll } from './write-event.ts'
 
 /**
  * What is done for a request without a connection, in the active identity of an authenticated user. Each is refused with

@@ -26,6 +26,9 @@ export class SocketOutbox implements Outbox {
     })
   }
 
+  /** Nothing is kept back: a refused handshake was answered before there was a socket. */
+  open (): void {}
+
   send (_event: ServerEvent, frame: string): Sent {
     if (this.#overflowed) return 'overflow'
     if (this.#socket.readyState !== this.#socket.OPEN) return 'dead'

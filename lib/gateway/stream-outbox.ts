@@ -49,10 +49,14 @@ export class StreamOutbox implements Outbox {
     })
   }
 
+  /** Whether it is too late to answer the request with an error. */
+  get isOpen (): boolean { return this.#early === undefined }
+  /** Whether the last event was sent. */
+  get isComplete (): boolean { return this.#complete }
   /** Why the server ended the stream before it was complete; undefined when it did not. */
   get goodbye (): CloseReason | undefined { return this.#goodbye }
 
-  /** Begins the stream with what has waited. Opening it again does nothing. */
+  /** Begins the stream, with what has waited. */
   open (): void {
     const early = this.#early
     if (early === undefined) return

@@ -74,8 +74,15 @@ export class Subscriptions {
     return await this.#replay(connection, hold, range, (event) => ({ ...event, replayed: true }))
   }
 
-  /** True when the event has left for the socket. A dead one is cut off, which ends its connection; one that is being closed has its time. */
+  /**
+   * True when the event has left for the client, or is not for it. A dead one is cut off, which ends its connection; one that is being closed
+   * has its time.
+   */
   send (connection: Connection, event: ThreadEvent, frame: string): boolean {
+    if (!connection.hears(event)) {
+      connection.passOver(event)
+      return true
+    }
     try {
       const sent = event.type === 'agent_delta'
         ? connection.writeThreadEvent(event, frame)

@@ -6,6 +6,7 @@ import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Connection, Hold, Told } from './connection.ts'
 import { createEvent } from './create-event.ts'
 import type { Subscriptions } from './subscriptions.ts'
+import { writeToAll } from './write-event.ts'
 
 /** What a connection is told when it is put into a thread. */
 export interface Entry {
@@ -83,7 +84,6 @@ export class ThreadMembership {
   #tellPresence (threadId: ThreadId): void {
     const connections = this.#registry.getUserConnectionsByThread(threadId)
     const event: ServerEvent = createEvent('presence', { connections: connections.size }, { threadId })
-    const frame = JSON.stringify(event)
-    for (const connection of connections) connection.write(event, frame)
+    writeToAll(connections, event)
   }
 }

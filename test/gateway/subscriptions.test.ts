@@ -27,6 +27,8 @@ class KeepingOutbox implements Outbox {
 
   get sequences (): readonly (number | undefined)[] { return this.events.map(({ sequence }) => sequence) }
 
+  open (): void {}
+
   send (event: ServerEvent, frame: string): Sent {
     if (this.closed !== undefined) return 'dead'
     this.events.push(event)
@@ -41,6 +43,7 @@ class KeepingOutbox implements Outbox {
   }
 
   close (reason: CloseReason): void { this.closed ??= reason }
+  open (): void {}
   ping (): void {}
   terminate (): void { this.close('internal') }
 }
