@@ -34,7 +34,7 @@ export function createAccountStore (units: UnitsOfWork): AccountStore {
   }
 }
 
-// Counted thread by thread: the tables have no index on the user alone.
+// Counted thread by thread: the tables have no index on the user alone. Every thread is `listed` or `deleted`, which the indexes need.
 async function readUsage (unit: UnitOfWork): Promise<Usage> {
   const { userId } = currentIdentity()
   const ofThread = (table: 'messages' | 'runs') => sql`

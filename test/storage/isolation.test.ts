@@ -4,30 +4,44 @@ import { enterThread } from '../../lib/context/current-thread.ts'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newThreadId } from '../../lib/protocol/ids.ts'
 import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
-import { toThreadView } from '../../lib/storage/thread-store.ts'
+import { toThreadView } from '../../lib/storage/thread-view.ts'
 import { as, completionOf, deltaOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 import { watchViolations } from '../support/violations.ts'
 
 /** What somebody else may find of a run: nothing, told like something that is not there. */
 async function findsNothing (t: Test, storage: Storage, stranger: Identity, { threadId, runId, messageId, userId }: RunRecord): Promise<void> {
-  const { threads, messages, runs, events } = storage
+  const { threads, messages, runs, events, account } = storage
   const noThread = { code: 'THREADLINE_THREAD_NOT_FOUND' }
   const run = { userId: stranger.userId, threadId, runId, attempt: 1 }
 
   await as(stranger, async () => {
     await t.rejects(threads.require(threadId), noThread, 'threads.require')
-    await t.rejects(threads.rename(threadId, 'x'), noThread, 'threads.rename')
+    await t.rejects(threads.require(threadId, { deleted: true }), noThread, 'threads.require')
+    await t.rejects(threads.state(threadId), noThread, 'threads.state')
+    await t.rejects(threads.update(threadId, { title: 'x' }), noThread, 'threads.update')
+    t.equal(await threads.suggestTitle(threadId, 'x'), undefined, 'threads.suggestTitle')
+    await t.rejects(threads.archive(threadId), noThread, 'threads.archive')
     await t.rejects(threads.remove(threadId), noThread, 'threads.remove')
-    await t.rejects(threads.lastSequence(threadId), noThread, 'threads.lastSequence')
-    t.notOk((await threads.list({ limit: 100, offset: 0 })).threads.some((thread) => thread.thread_id === threadId), 'threads.list')
+    await t.rejects(threads.restore(threadId), noThread, 'threads.restore')
+    for (const state of ['active', 'archived', 'deleted'] as const) {
+      const { threads: listed, total } = await threads.list({ limit: 100, state })
+      t.ok(listed.length === total && listed.every((thread) => thread.thread_id !== threadId), `threads.list of ${state} ones`)
+    }
+    t.same((await threads.search('hello', { limit: 100 })).results, [], 'threads.search')
+    await t.rejects(threads.fork(threadId, newThreadId(), {}), noThread, 'threads.fork')
+    await t.rejects(threads.fork(threadId, newThreadId(), { messageId }), noThread, 'threads.fork')
     await t.rejects(messages.history(threadId, { limit: 10 }), noThread, 'messages.history')
     await t.rejects(messages.history(threadId, { limit: 10, before: messageId }), noThread, 'messages.history')
     await t.rejects(runs.accept(messageOf({ threadId })), noThread, 'runs.accept')
     t.equal(await runs.claimNext(threadId), undefined, 'runs.claimNext')
     await t.rejects(runs.require(runId), { code: 'THREADLINE_RUN_NOT_FOUND' }, 'runs.require')
     t.same(await runs.unfinished(threadId), [], 'runs.unfinished')
-    await t.rejects(runs.list(threadId, 10), noThread, 'runs.list')
+    await t.rejects(runs.list(threadId, { limit: 10 }), noThread, 'runs.list')
     await t.rejects(events.read(threadId, 0, 10), noThread, 'events.read')
+    const usage = { runId, threadId, model: 'x', inputTokens: 1, outputTokens: 1 }
+    await t.rejects(account.recordUsage(usage), noThread, 'account.recordUsage')
+    t.match(await account.usage(), { messages: 0, runs: 0, models: [] }, 'account.usage')
+    t.match(await account.erase(), { messages: 0, runs: 0, events: 0 }, 'account.erase')
   })
   t.same(await events.append([deltaOf(run), completionOf(run)]), Array(2).fill({ refused: 'thread-not-found' }), 'events.append')
   t.ok(userId !== stranger.userId)
@@ -43,15 +57,16 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
     await findsNothing(t, storage, bob, hers)
 
     t.match(await as(alice, async () => await storage.runs.require(hers.runId)), { status: 'running' }, 'nothing has happened to it')
-    t.equal(await as(alice, async () => await storage.threads.lastSequence(hers.threadId)), 0)
+    t.match(await as(alice, async () => await storage.threads.state(hers.threadId)), { sequence: 0, thread: { title: null } })
   })
 
   t.test('the owner in each query protects by itself, without any policy', async (t) => {
-    // kill: leave the comparison of `user_id` out of `ownThread`, `updateOwnThread` or `listedThreads` (thread-store.ts),
-    // `ownRuns` (run-store.ts), or of the first `update` of accept_message or append_events (migrations)
+    // kill: leave the comparison of `user_id` out of `anyOwnThread` or `updateAnyOwnThread` (own-thread.ts), `threadsIn` (thread-list.ts),
+    // `stateOf` (thread-state.ts), `find` (thread-search.ts), `ownRuns` (run-store.ts), `recordUsage` (account-store.ts), `lock_thread`,
+    // append_events or erase_user (migrations)
     const [alice, bob] = [newcomer(), newcomer()]
     const hers = await runningRun(storage, alice)
-    const tables = ['threads', 'runs', 'messages', 'run_events']
+    const tables = ['threads', 'runs', 'messages', 'run_events', 'usage', 'approvals']
     for (const table of tables) await ask(`alter table threadline.${table} disable row level security`)
     try {
       await findsNothing(t, storage, bob, hers)
@@ -61,10 +76,12 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
   })
 
   t.test('a row of another user is refused at the last step, and counted', async (t) => {
-    // kill: leave the guard out of `toThreadView` in lib/storage/thread-store.ts
+    // kill: leave the guard out of `toThreadView` in lib/storage/thread-view.ts
     const [alice, bob] = [newcomer(), newcomer()]
     const violations = watchViolations(t)
-    const row = { thread_id: newThreadId(), user_id: alice.userId, title: null, created_at: '', updated_at: '' }
+    const row = {
+      thread_id: newThreadId(), user_id: alice.userId, title: null, metadata: {}, created_at: '', updated_at: '', archived_at: null, deleted_at: null
+    }
 
     t.throws(() => as(bob, () => toThreadView(row)), { code: 'THREADLINE_CONTEXT_MISMATCH' })
 
@@ -74,20 +91,29 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
   t.test('outside of an identity no method works for a user', async (t) => {
     // kill: give `asUser` in lib/storage/unit-of-work.ts a user to fall back to
     const threadId = newThreadId()
-    const { threads, messages, runs, events, tickets } = storage
+    const { threads, messages, runs, events, tickets, account } = storage
     const calls: Record<string, () => Promise<unknown>> = {
       create: async () => await threads.create(threadId),
       require: async () => await threads.require(threadId),
-      rename: async () => await threads.rename(threadId, 'x'),
+      state: async () => await threads.state(threadId),
+      update: async () => await threads.update(threadId, { title: 'x' }),
+      suggestTitle: async () => await threads.suggestTitle(threadId, 'x'),
+      archive: async () => await threads.archive(threadId),
       remove: async () => { await threads.remove(threadId) },
-      list: async () => await threads.list({ limit: 1, offset: 0 }),
-      lastSequence: async () => await threads.lastSequence(threadId),
+      restore: async () => await threads.restore(threadId),
+      list: async () => await threads.list({ limit: 1 }),
+      search: async () => await threads.search('x', { limit: 1 }),
+      searchForNothing: async () => await threads.search('-', { limit: 1 }),
+      fork: async () => await threads.fork(threadId, newThreadId(), {}),
+      usage: async () => await account.usage(),
+      recordUsage: async () => { await account.recordUsage({ runId: messageOf().runId, threadId, model: 'x', inputTokens: 1, outputTokens: 1 }) },
+      erase: async () => await account.erase(),
       history: async () => await messages.history(threadId, { limit: 1 }),
       accept: async () => await runs.accept(messageOf()),
       claimNext: async () => await runs.claimNext(threadId),
       requireRun: async () => await runs.require(messageOf().runId),
       unfinished: async () => await runs.unfinished(threadId),
-      listRuns: async () => await runs.list(threadId, 1),
+      listRuns: async () => await runs.list(threadId, { limit: 1 }),
       read: async () => await events.read(threadId, 0, 1),
       issue: async () => { await tickets.issue('x', { tokenExpiresAt: null }, new Date()) }
     }
@@ -98,12 +124,12 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
   t.test('many users at once on few connections each find their own', async (t) => {
     // kill: keep the opening of the first unit of work for the next ones (lib/storage/unit-of-work.ts)
     const users = Array.from({ length: 10 }, () => newcomer())
-    for (const user of users) await as(user, async () => await storage.threads.create(newThreadId(), user.userId))
+    for (const user of users) await as(user, async () => await storage.threads.create(newThreadId(), { title: user.userId }))
 
     const found = await Promise.all(Array.from({ length: 200 }, async (_, index) => {
       const user = users[index % users.length]
       if (user === undefined) throw new Error('There are users')
-      const { threads } = await enterThread(user, async () => await storage.threads.list({ limit: 10, offset: 0 }))
+      const { threads } = await enterThread(user, async () => await storage.threads.list({ limit: 10 }))
       return threads.length === 1 && threads[0]?.title === user.userId
     }))
 

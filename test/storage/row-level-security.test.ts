@@ -1,27 +1,10 @@
 import t from 'tap'
-import type { Identity } from '../../lib/context/identity.ts'
-import { newMessageId } from '../../lib/protocol/ids.ts'
-import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
-import { as, completionOf, deltaOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { newThreadId } from '../../lib/protocol/ids.ts'
+import { settler } from '../support/settler.ts'
+import { as, onEachDatabase } from '../support/storage-databases.ts'
 
 const readable = ['threads', 'messages', 'runs', 'run_events', 'approvals', 'usage']
 const tables = [...readable, 'tickets']
-
-/** Somebody with a row in every table. */
-async function settler (storage: Storage, ask: (text: string) => Promise<unknown>): Promise<{ user: Identity, run: RunRecord }> {
-  const user = newcomer()
-  const ended = await runningRun(storage, user)
-  await storage.events.append([deltaOf(ended), completionOf(ended, { message_id: newMessageId(), content: 'Done' })])
-  await as(user, async () => { await storage.tickets.issue(`hash of ${user.userId}`, { tokenExpiresAt: null }, new Date(Date.now() + 60_000)) })
-  const keys = `'${ended.runId}', '${ended.threadId}', '${user.userId}'`
-  await ask(`
-    begin; set local role threadline_app; set local threadline.user_id = '${user.userId}';
-    insert into threadline.approvals (run_id, thread_id, user_id, approval_id, tool, parameters)
-      values (${keys}, '${newMessageId()}', 'x', '{}');
-    insert into threadline.usage (run_id, thread_id, user_id, step, model, input_tokens, output_tokens) values (${keys}, 0, 'x', 1, 1);
-    commit`)
-  return { user, run: await runningRun(storage, user) }
-}
 
 onEachDatabase(t, async (t, { storage, ask, askAs }) => {
   const { user: alice, run: hers } = await settler(storage, ask)
@@ -59,7 +42,7 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     }
   })
 
-  t.test('a row cannot be written for somebody else, nor given away, nor deleted', async (t) => {
+  t.test('a row cannot be written for somebody else, nor given away', async (t) => {
     // kill: leave out `with check` and make `using` true for inserts, in lib/storage/migrations/0002-row-level-security.ts
     const asBob = async (text: string) => await askAs('threadline_app', bob.userId, text)
     const thread = (owner: string) => `insert into threadline.threads (thread_id, user_id) values (gen_random_uuid(), '${owner}')`
@@ -67,8 +50,18 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     await t.resolves(asBob(thread(bob.userId)))
     await t.rejects(asBob(thread(alice.userId)), { message: /row-level security/ })
     await t.rejects(asBob(`update threadline.threads set user_id = '${alice.userId}'`), { message: /permission denied/ })
-    for (const table of tables) await t.rejects(asBob(`delete from threadline.${table}`), { message: /permission denied/ }, table)
     t.same(await asBob(`update threadline.threads set title = 'his' where thread_id = '${hers.threadId}' returning title`), [])
+  })
+
+  t.test('a query that deletes and names no owner deletes the rows of the active user', async (t) => {
+    // kill: make the policy's condition `true` in lib/storage/migrations/0002-row-level-security.ts
+    for (const user of [alice, bob]) await as(user, async () => await storage.threads.create(newThreadId(), { title: 'Empty' }))
+
+    for (const table of tables) {
+      const which = table === 'threads' ? "where title = 'Empty'" : ''
+      const rows = await askAs('threadline_app', bob.userId, `delete from threadline.${table} ${which} returning user_id`)
+      t.same(new Set(rows.map((row) => row['user_id'])), new Set([bob.userId]), table)
+    }
   })
 
   t.test('a row of a thread cannot have another owner than the thread', async (t) => {
@@ -94,9 +87,28 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     t.same(statuses, [{ status: 'running' }])
   })
 
+  t.test('the role of the system finds whose threads are deleted and whose events are how old, and nothing in them', async (t) => {
+    // kill: leave `deleted` out of the policy `deleted_threads`, or grant more columns, in lib/storage/migrations/0009-retention.ts
+    const asSystem = async (text: string) => await askAs('threadline_system', undefined, text)
+    const deleted = newThreadId()
+    await as(alice, async () => await storage.threads.create(deleted))
+    await as(alice, async () => { await storage.threads.remove(deleted) })
+
+    t.same(await asSystem('select thread_id, user_id from threadline.threads'), [{ thread_id: deleted, user_id: alice.userId }])
+    for (const column of ['title', 'metadata', 'updated_at', 'search']) {
+      await t.rejects(asSystem(`select ${column} from threadline.threads`), { message: /permission denied/ }, column)
+    }
+    for (const column of ['body', 'type', 'run_id', 'event_id']) {
+      await t.rejects(asSystem(`select ${column} from threadline.run_events`), { message: /permission denied/ }, column)
+    }
+    for (const table of readable) await t.rejects(asSystem(`delete from threadline.${table}`), { message: /permission denied/ }, table)
+  })
+
   t.test('tickets can be issued and not read by the role that works for users', async (t) => {
     // kill: grant it select on tickets, in lib/storage/migrations/0002-row-level-security.ts
-    await t.rejects(askAs('threadline_app', alice.userId, 'select * from threadline.tickets'), { message: /permission denied/ })
+    for (const columns of ['*', 'secret_hash', 'token_expires_at', 'expires_at']) {
+      await t.rejects(askAs('threadline_app', alice.userId, `select ${columns} from threadline.tickets`), { message: /permission denied/ }, columns)
+    }
   })
 
   t.test('neither role can log in, get around the policies or take another role', async (t) => {

@@ -47,7 +47,8 @@ async function createDeleteThreads (db: Kysely<unknown>): Promise<void> {
     end $$`.execute(db)
 }
 
-// A thread that is made meanwhile is not among the locked ones, and is as if it were made afterwards.
+// A thread that is made meanwhile is not among the locked ones, and is as if it were made afterwards. Every thread is `listed` or
+// `deleted`, by which the indexes find those of a user.
 async function createEraseUser (db: Kysely<unknown>): Promise<void> {
   await sql`
     create function threadline.erase_user() returns threadline.deleted_rows language plpgsql as $$
@@ -55,7 +56,10 @@ async function createEraseUser (db: Kysely<unknown>): Promise<void> {
       owner_id text := threadline.current_user_id();
       thread_ids uuid[];
     begin
-      thread_ids := array(select t.thread_id from threadline.threads t where t.user_id = owner_id order by t.thread_id for update);
+      thread_ids := array(
+        select t.thread_id from threadline.threads t
+          where t.user_id = owner_id and (t.listed or t.deleted) order by t.thread_id for update
+      );
       delete from threadline.tickets t where t.user_id = owner_id;
       return threadline.delete_threads(thread_ids);
     end $$`.execute(db)
