@@ -1,9 +1,9 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { commandTypes, maxContentCharacters, type CommandType } from '../../lib/protocol/commands.ts'
+import { commandSchemas, commandTypes, maxContentCharacters, type CommandType } from '../../lib/protocol/commands.ts'
 import { eventTypes, type ServerEvent } from '../../lib/protocol/events.ts'
-import { newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
+import { newMessageId, newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { ThreadStore } from '../../lib/storage/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { hostileThreadIds } from '../support/hostile-ids.ts'
@@ -71,7 +71,7 @@ t.test('a command that breaks its schema is refused', async (t) => {
     'over-long content': { type: 'user_message', payload: { content: 'x'.repeat(maxContentCharacters + 1) } },
     'a zero character': { type: 'user_message', payload: { content: 'hel\0lo' } },
     'a zero character in its id': { type: 'user_message', id: '\0', payload: { content: 'hello' } },
-    'an unknown strategy': { type: 'user_message', payload: { content: 'hello', multitask_strategy: 'rollback' } },
+    'an unknown strategy': { type: 'user_message', payload: { content: 'hello', multitask_strategy: 'replace' } },
     'an over-long id': { type: 'user_message', id: 'x'.repeat(129), payload: { content: 'hello' } },
     'an over-long title': { type: 'create_thread', payload: { title: 'x'.repeat(201) } },
     'a blank title': { type: 'create_thread', payload: { title: ' ' } },
@@ -197,7 +197,67 @@ t.test('E68 a hostile thread id in the connect request is refused before the upg
   t.ok(gateway.load.users <= before.users)
 })
 
-// Kill: leave `require` of the named threads out of `identityOfCommand` in lib/gateway/receive-frame.ts, of all and of the second.
+t.test('E68 a hostile id of a run or of a message, and a hostile cursor, are refused in every command that takes one', async (t) => {
+  const own = await threadOf('ines')
+  const texts = Object.entries(hostileThreadIds).filter(([, id]) => id.length <= 10_000)
+  const others = { null: null, 'a number': 7, 'a list': [newMessageId()], 'an object': { $ne: null }, true: true }
+  const ids: readonly (readonly [string, unknown])[] = [...texts, ...Object.entries(others)]
+  const isOfRun = (id: unknown): boolean => typeof id === 'string' && id.startsWith('run_')
+  const places: readonly (readonly [CommandType, string])[] = [
+    ['stop_agent', 'run_id'], ['get_run', 'run_id'], ['list_runs', 'before'], ['user_message', 'edit_of'], ['regenerate', 'message_id'],
+    ['select_branch', 'message_id'], ['fork_thread', 'message_id'], ['get_thread_history', 'before'], ['list_threads', 'cursor'], ['search_threads', 'cursor']
+  ]
+  const frames = places.flatMap(([type, field]) => ids.flatMap(([name, id]) => {
+    const takesRun = field === 'run_id' || type === 'list_runs'
+    if (takesRun && isOfRun(id)) return [] // is one
+    const payload = { ...payloads[type], ...(targeted.includes(type) ? { thread_id: own } : {}), [field]: id }
+    return [{ name: `${name} as ${field} of ${type}`, text: JSON.stringify({ type, thread_id: own, payload }) }]
+  }))
+
+  const otherwise: unknown[] = []
+  await refusedByAll(t, 'ines', frames, ({ payload: { code } }, name) => {
+    const expected = name.includes(' as run_id of ') ? 'THREADLINE_INVALID_RUN_ID' : 'THREADLINE_BAD_REQUEST'
+    if (code !== expected) otherwise.push({ name, code })
+  })
+  t.strictSame(otherwise, [])
+})
+
+// Kill: compare no thread in lib/handlers/get-run.ts, and let lib/storage/own-thread.ts take a message of any thread.
+t.test('E56 a foreign run or message is as unknown as one that does not exist, also from the user\'s own other thread', async (t) => {
+  const [own, other, foreign] = [await threadOf('kurt'), await threadOf('kurt'), await threadOf('lena')]
+  const socket = await server.connect('kurt', { thread: own })
+  await socket.chat('of his own')
+  const [elsewhere, theirs] = [await chatIn('kurt', other), await chatIn('lena', foreign)]
+  const before = { kurt: await stored('kurt'), lena: await stored('lena') }
+  const ask = async ({ run_id: run, message_id: message }: { run_id: string, message_id: string }): Promise<readonly unknown[]> => {
+    const frames: readonly Sendable[] = [
+      { type: 'stop_agent', payload: { run_id: run } },
+      { type: 'get_run', payload: { run_id: run } },
+      { type: 'list_runs', payload: { before: run } },
+      { type: 'user_message', payload: { content: 'instead of that', edit_of: message } },
+      { type: 'regenerate', payload: { message_id: message } },
+      { type: 'select_branch', payload: { message_id: message } },
+      { type: 'fork_thread', payload: { thread_id: own, message_id: message } },
+      { type: 'get_thread_history', payload: { before: message } }
+    ]
+    const answers: unknown[] = []
+    for (const frame of frames) {
+      const { type, thread_id: thread, payload } = await socket.ask(frame)
+      answers.push({ command: frame.type, type, thread, payload })
+    }
+    return answers
+  }
+
+  const unknown = await ask({ run_id: newRunId(own), message_id: newMessageId() })
+
+  for (const answer of unknown) t.match(answer, { type: 'error', thread: own, payload: { code: /^THREADLINE_(RUN_)?NOT_FOUND$/ } })
+  t.strictSame(await ask(elsewhere), unknown)
+  t.strictSame(await ask(theirs), unknown)
+  t.strictSame({ kurt: await stored('kurt'), lena: await stored('lena') }, before)
+  t.equal(server.violations.length, 0)
+})
+
+// Kill: leave `require` of the named threads out of `identityOfCommand` in lib/gateway/identity-of-command.ts, of all and of the second.
 t.test('E56 E61 E65 a foreign thread is as unknown as one that does not exist, in every command that can name one', async (t) => {
   const own = await threadOf('kim')
   const [foreign, unknown, deleted] = [await threadOf('leo'), newThreadId(), await threadOf('kim')]
@@ -206,9 +266,11 @@ t.test('E56 E61 E65 a foreign thread is as unknown as one that does not exist, i
   const socket = await server.connect('kim', { thread: own })
   const before = { kim: await stored('kim'), leo: await stored('leo'), seen: seen.length }
 
-  const answersFor = async (thread: string): Promise<readonly unknown[]> => {
-    const answers: unknown[] = []
+  const restoring = 'the payload of restore_thread' // which a deleted thread is there for
+  const answersFor = async (thread: string, except?: string): Promise<readonly Readonly<Record<string, unknown>>[]> => {
+    const answers: Readonly<Record<string, unknown>>[] = []
     for (const [place, frame] of placesFor(thread, own)) {
+      if (place === except) continue
       const answer = await socket.ask(frame)
       isLogged(t, answer)
       answers.push({ place, type: answer.type, thread: answer.thread_id, run: answer.run_id, payload: answer.payload })
@@ -221,7 +283,7 @@ t.test('E56 E61 E65 a foreign thread is as unknown as one that does not exist, i
     t.match(answer, { type: 'error', thread: null, run: undefined, payload: { code: 'THREADLINE_THREAD_NOT_FOUND', retryable: false } })
   }
   t.strictSame(await answersFor(unknown), foreignAnswers)
-  t.strictSame(await answersFor(deleted), foreignAnswers)
+  t.strictSame(await answersFor(deleted, restoring), foreignAnswers.filter(({ place }) => place !== restoring))
   t.strictSame({ kim: await stored('kim'), leo: await stored('leo'), seen: seen.length }, before)
   t.strictSame((await owner.settled()).map(({ type }) => type).filter((type) => type !== 'presence'), ['connection_established', 'pong'])
   t.match(await socket.chat('and now?'), { thread_id: own, payload: { status: 'completed' } }, 'the connection has stayed in its thread')
@@ -361,21 +423,42 @@ function placesFor (threadId: unknown, own: ThreadId): ReadonlyMap<string, Senda
   return places
 }
 
-const targeted: readonly CommandType[] = ['rename_thread', 'delete_thread', 'switch_thread']
+const targeted: readonly CommandType[] = commandTypes.filter((type) => 'thread_id' in commandSchemas[type].properties.payload.properties)
 
 const payloads: Readonly<Record<CommandType, Readonly<Record<string, unknown>>>> = {
   user_message: { content: 'hello' },
+  regenerate: {},
+  select_branch: { message_id: newMessageId() },
   start_agent: { agent: 'observer', input: 'hello' },
   stop_agent: {},
+  get_run: { run_id: newRunId(newThreadId()) },
+  list_runs: {},
+  resume: { after: 0, epoch: 'an epoch' },
   create_thread: { title: 'New' },
+  get_thread: {},
+  update_thread: { title: 'Changed' },
+  archive_thread: {},
+  restore_thread: {},
+  fork_thread: {},
   rename_thread: { title: 'Renamed' },
   delete_thread: {},
   list_threads: {},
+  search_threads: { query: 'hello' },
   switch_thread: {},
   get_thread_history: {},
   authenticate: { token: 'x' },
   typing: {},
   ping: {}
+}
+
+/** A message that is answered in a thread of the user. */
+async function chatIn (user: string, thread: ThreadId): Promise<{ run_id: string, message_id: string }> {
+  const socket = await server.connect(user, { thread })
+  await socket.chat('hello')
+  await socket.close()
+  const [accepted] = socket.ofType('message_accepted')
+  if (accepted === undefined) throw new Error('It was not accepted')
+  return accepted.payload
 }
 
 /** Everything that is stored of a user. */
@@ -387,7 +470,7 @@ async function stored (user: string) {
       threads: await Promise.all(threads.map(async (thread) => {
         const threadId = thread.thread_id as ThreadId // the store's own answer
         const { messages } = await storage.messages.history(threadId, { limit: 200 })
-        return { thread, messages, runs: await storage.runs.list(threadId, 200) }
+        return { thread, messages, runs: (await storage.runs.list(threadId, { limit: 200 })).runs }
       }))
     }
   })
@@ -404,9 +487,9 @@ async function startSlowGateway (t: Asserting, maxInboxFrames = config.maxInboxF
   const ready = Promise.withResolvers<void>()
   const threads: ThreadStore = {
     ...storage.threads,
-    async lastSequence (threadId) {
+    async state (threadId) {
       await ready.promise
-      return await storage.threads.lastSequence(threadId)
+      return await storage.threads.state(threadId)
     }
   }
   const { connect } = await startGateway(t, server, { tools: { storage: { ...storage, threads } }, limits: { maxInboxFrames } })
