@@ -1,9 +1,17 @@
+import { sql } from 'kysely'
 import t from 'tap'
-import { newEventId, newMessageId, newThreadId } from '../../lib/protocol/ids.ts'
+import type { Identity } from '../../lib/context/identity.ts'
+import type { ThreadEvent } from '../../lib/protocol/events.ts'
+import { newEventId, newMessageId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import { as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
-onEachDatabase(t, async (t, { storage, askAs }) => {
+onEachDatabase(t, async (t, { storage, units, askAs }) => {
   const { events, runs } = storage
+  const read = async (user: Identity, threadId: ThreadId, after = 0, limit = 1000): Promise<readonly ThreadEvent[]> => {
+    const found = await as(user, async () => await events.read(threadId, after, limit))
+    if (found === 'expired') throw new Error('All events are kept')
+    return found
+  }
   const notActive = { refused: 'run-not-active' }
   const notFound = { refused: 'thread-not-found' }
 
@@ -17,13 +25,13 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     ]
 
     const appended = await events.append(batch)
-    const read = await as(alice, async () => await events.read(run.threadId, 0, 10))
-    const rest = await as(alice, async () => await events.read(run.threadId, 1, 1))
+    const found = await read(alice, run.threadId)
+    const rest = await read(alice, run.threadId, 1, 1)
 
     t.same(appended, [{ sequence: 1 }, { sequence: 2 }, { sequence: 3 }])
-    t.same(read, batch.map(({ event }, index) => ({ ...event, sequence: index + 1, epoch: storage.epoch })))
-    t.same(rest, read.slice(1, 2))
-    t.equal(await as(alice, async () => await storage.threads.lastSequence(run.threadId)), 3)
+    t.same(found, batch.map(({ event }, index) => ({ ...event, sequence: index + 1, epoch: storage.epoch })))
+    t.same(rest, found.slice(1, 2))
+    t.match(await as(alice, async () => await storage.threads.state(run.threadId)), { sequence: 3, keptAfter: 0 })
     t.same(await events.append([]), [])
   })
 
@@ -40,8 +48,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
       t.ok(own.every(([first, second]) => (first ?? 0) + 1 === second), 'a batch stays together')
       const user = users[place]
       if (user === undefined) throw new Error('There are as many users as runs')
-      const read = await as(user, async () => await events.read(run.threadId, 0, 1000))
-      t.same(read.map(({ sequence }) => sequence), Array.from({ length: 100 }, (_, index) => index + 1))
+      t.same((await read(user, run.threadId)).map(({ sequence }) => sequence), Array.from({ length: 100 }, (_, index) => index + 1))
     }
   })
 
@@ -54,7 +61,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     t.same(await events.append([second, last]), [{ sequence: 2 }, { sequence: 3 }])
     t.same(await events.append([last, first, deltaOf(run)]), [{ sequence: 3 }, { sequence: 1 }, notActive])
 
-    t.equal((await as(alice, async () => await events.read(run.threadId, 0, 10))).length, 3)
+    t.equal((await read(alice, run.threadId)).length, 3)
     t.equal((await as(alice, async () => await storage.messages.history(run.threadId, { limit: 10 }))).messages.length, 2)
   })
 
@@ -68,7 +75,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     ])
 
     t.same(appended, [{ sequence: 1 }, { sequence: 1 }])
-    t.match(await as(bob, async () => await events.read(his.threadId, 0, 10)), [{ payload: { text: 'his' } }])
+    t.match(await read(bob, his.threadId), [{ payload: { text: 'his' } }])
   })
 
   t.test('a run has one end, which stores the answer', async (t) => {
@@ -157,6 +164,37 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
     for (const [user, run] of [[alice, hers], [bob, his]] as const) {
       t.same(await askAs('threadline_app', user.userId, `select thread_id from threadline.run_events where event_id is not null`), [{ thread_id: run.threadId }])
     }
+  })
+
+  t.test('an end stores the tokens that the run has used, once, by model', async (t) => {
+    const [alice, bob, carol] = [newcomer(), newcomer(), newcomer()]
+    const usageOf = async (user: Identity) => await askAs('threadline_app', user.userId,
+      'select run_id, step, model, input_tokens, output_tokens from threadline.usage')
+    const [hers, his, theirs] = [await runningRun(storage, alice), await runningRun(storage, bob), await runningRun(storage, carol)]
+    const last = completionOf(hers, { usage: { input_tokens: 12, output_tokens: 30.4, model: 'large' } })
+
+    await events.append([
+      last, last,
+      completionOf(his, { status: 'cancelled', reason: 'rolled_back', usage: { input_tokens: Number.NaN, output_tokens: 5 } }),
+      completionOf(theirs, { usage: { input_tokens: 0, output_tokens: 0, model: 'large' } })
+    ])
+
+    t.same(await usageOf(alice), [{ run_id: hers.runId, step: 0, model: 'large', input_tokens: 12, output_tokens: 30 }])
+    t.same(await usageOf(bob), [{ run_id: his.runId, step: 0, model: 'unknown', input_tokens: 0, output_tokens: 5 }])
+    t.same(await usageOf(carol), [])
+  })
+
+  t.test('events that are not kept any more have expired, and the later ones are read', async (t) => {
+    const alice = newcomer()
+    const run = await runningRun(storage, alice)
+    await events.append([deltaOf(run), deltaOf(run), deltaOf(run), completionOf(run)])
+    await as(alice, async () => await units.asUser(async (unit) => await unit.lastRows(
+      sql`update threadline.threads set kept_after = 2 where thread_id = ${run.threadId}`
+    )))
+    const after = async (sequence: number) => await as(alice, async () => await events.read(run.threadId, sequence, 1))
+
+    t.same([await after(0), await after(1)], ['expired', 'expired'])
+    t.match([await after(2), await after(3), await after(4), await after(9)], [[{ sequence: 3 }], [{ sequence: 4 }], [], []])
   })
 
   t.test('a thread that is not there has no events', async (t) => {
