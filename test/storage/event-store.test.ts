@@ -154,7 +154,7 @@ onEachDatabase(t, async (t, { storage, units, askAs }) => {
   })
 
   t.test('each event is appended under row-level security in the name of its own user', async (t) => {
-    // kill: in lib/storage/migrations/0004-append-events.ts, leave out the call of set_config
+    // kill: in lib/storage/migrations/0007-message-tree-end.ts, leave out the call of set_config
     const [alice, bob] = [newcomer(), newcomer()]
     const [hers, his] = [await runningRun(storage, alice), await runningRun(storage, bob)]
 

@@ -2,10 +2,10 @@ import t, { type Test } from 'tap'
 import { sql } from 'kysely'
 import { enterThread } from '../../lib/context/current-thread.ts'
 import type { Identity } from '../../lib/context/identity.ts'
-import { newThreadId } from '../../lib/protocol/ids.ts'
+import { newMessageId, newThreadId, type MessageId } from '../../lib/protocol/ids.ts'
 import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
 import { toThreadView } from '../../lib/storage/thread-view.ts'
-import { as, completionOf, deltaOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, regenerationOf, runningRun } from '../support/storage-databases.ts'
 import { watchViolations } from '../support/violations.ts'
 
 /** What somebody else may find of a run: nothing, told like something that is not there. */
@@ -32,12 +32,19 @@ async function findsNothing (t: Test, storage: Storage, stranger: Identity, { th
     await t.rejects(threads.fork(threadId, newThreadId(), { messageId }), noThread, 'threads.fork')
     await t.rejects(messages.history(threadId, { limit: 10 }), noThread, 'messages.history')
     await t.rejects(messages.history(threadId, { limit: 10, before: messageId }), noThread, 'messages.history')
+    await t.rejects(messages.selectBranch(threadId, messageId), noThread, 'messages.selectBranch')
     await t.rejects(runs.accept(messageOf({ threadId })), noThread, 'runs.accept')
+    await t.rejects(runs.accept(messageOf({ threadId, editOf: messageId })), noThread, 'runs.accept of an edit')
+    await t.rejects(runs.regenerate(regenerationOf({ threadId })), noThread, 'runs.regenerate')
+    await t.rejects(runs.regenerate(regenerationOf({ threadId, messageId })), noThread, 'runs.regenerate')
+    t.same(await runs.openTools(runId), [], 'runs.openTools')
+    t.equal(await runs.firstSequence(runId), undefined, 'runs.firstSequence')
     t.equal(await runs.claimNext(threadId), undefined, 'runs.claimNext')
     await t.rejects(runs.require(runId), { code: 'THREADLINE_RUN_NOT_FOUND' }, 'runs.require')
     t.same(await runs.unfinished(threadId), [], 'runs.unfinished')
     await t.rejects(runs.list(threadId, { limit: 10 }), noThread, 'runs.list')
     await t.rejects(events.read(threadId, 0, 10), noThread, 'events.read')
+    await findsNoMessage(t, storage, messageId)
     const usage = { runId, threadId, model: 'x', inputTokens: 1, outputTokens: 1 }
     await t.rejects(account.recordUsage(usage), noThread, 'account.recordUsage')
     t.match(await account.usage(), { messages: 0, runs: 0, models: [] }, 'account.usage')
@@ -47,25 +54,47 @@ async function findsNothing (t: Test, storage: Storage, stranger: Identity, { th
   t.ok(userId !== stranger.userId)
 }
 
+/** In a thread of the active user, a message of somebody else's thread is what does not exist. */
+async function findsNoMessage (t: Test, { threads, messages, runs }: Storage, messageId: MessageId): Promise<void> {
+  const noMessage = { code: 'THREADLINE_NOT_FOUND' }
+  const threadId = newThreadId()
+  await threads.create(threadId)
+  await t.rejects(messages.history(threadId, { limit: 10, before: messageId }), noMessage, 'messages.history')
+  await t.rejects(messages.selectBranch(threadId, messageId), noMessage, 'messages.selectBranch')
+  await t.rejects(runs.accept(messageOf({ threadId, editOf: messageId })), noMessage, 'runs.accept')
+  await t.rejects(runs.regenerate(regenerationOf({ threadId, messageId })), noMessage, 'runs.regenerate')
+  await t.rejects(threads.fork(threadId, newThreadId(), { messageId }), noMessage, 'threads.fork')
+}
+
+/** A run that has begun and is at work with a tool. */
+async function workingRun (storage: Storage, user: Identity): Promise<RunRecord> {
+  const run = await runningRun(storage, user)
+  await storage.events.append([
+    eventOf(run, 'agent_started', { agent: 'assistant', message_id: run.messageId, input: run.input }),
+    eventOf(run, 'tool_executing', { tool_call_id: '1', tool: 'search', parameters: {} })
+  ])
+  return run
+}
+
 onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
   t.test('for every method, what belongs to another user is what does not exist', async (t) => {
     // kill: open the unit of work in the name of another user (lib/storage/unit-of-work.ts, `asUser`)
     const [alice, bob] = [newcomer(), newcomer()]
-    const hers = await runningRun(storage, alice)
+    const hers = await workingRun(storage, alice)
     await as(bob, async () => await storage.threads.create(newThreadId()))
 
     await findsNothing(t, storage, bob, hers)
 
     t.match(await as(alice, async () => await storage.runs.require(hers.runId)), { status: 'running' }, 'nothing has happened to it')
-    t.match(await as(alice, async () => await storage.threads.state(hers.threadId)), { sequence: 0, thread: { title: null } })
+    t.match(await as(alice, async () => await storage.threads.state(hers.threadId)), { sequence: 2, thread: { title: null } })
   })
 
   t.test('the owner in each query protects by itself, without any policy', async (t) => {
     // kill: leave the comparison of `user_id` out of `anyOwnThread` or `updateAnyOwnThread` (own-thread.ts), `threadsIn` (thread-list.ts),
-    // `stateOf` (thread-state.ts), `find` (thread-search.ts), `ownRuns` (run-store.ts), `recordUsage` (account-store.ts), `lock_thread`,
-    // append_events or erase_user (migrations)
+    // `stateOf` (thread-state.ts), `find` (thread-search.ts), `ownRuns` (run-store.ts), `firstEventOf` (run-events.ts), `recordUsage` (account-store.ts),
+    // `lock_thread`, append_events or erase_user (migrations)
     const [alice, bob] = [newcomer(), newcomer()]
-    const hers = await runningRun(storage, alice)
+    const hers = await workingRun(storage, alice)
     const tables = ['threads', 'runs', 'messages', 'run_events', 'usage', 'approvals']
     for (const table of tables) await ask(`alter table threadline.${table} disable row level security`)
     try {
@@ -109,7 +138,11 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
       recordUsage: async () => { await account.recordUsage({ runId: messageOf().runId, threadId, model: 'x', inputTokens: 1, outputTokens: 1 }) },
       erase: async () => await account.erase(),
       history: async () => await messages.history(threadId, { limit: 1 }),
+      selectBranch: async () => { await messages.selectBranch(threadId, newMessageId()) },
       accept: async () => await runs.accept(messageOf()),
+      regenerate: async () => await runs.regenerate(regenerationOf({ threadId })),
+      openTools: async () => await runs.openTools(messageOf().runId),
+      firstSequence: async () => await runs.firstSequence(messageOf().runId),
       claimNext: async () => await runs.claimNext(threadId),
       requireRun: async () => await runs.require(messageOf().runId),
       unfinished: async () => await runs.unfinished(threadId),

@@ -73,6 +73,14 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     await t.rejects(intruding, { message: /foreign key/ })
   })
 
+  t.test('a message cannot follow one of another thread', async (t) => {
+    // kill: leave `messages_parent_fkey` out of lib/storage/migrations/0006-conversations.ts
+    const following = askAs('threadline_app', bob.userId, `
+      update threadline.messages set parent_id = '${hers.messageId}' where thread_id = '${his.threadId}'`)
+
+    await t.rejects(following, { message: /messages_parent_fkey/ })
+  })
+
   t.test('the role of the system sees unfinished runs and tickets, and changes no more than tickets', async (t) => {
     // kill: grant it select on threads, or leave the status out of the policy `unfinished_runs`
     const asSystem = async (text: string) => await askAs('threadline_system', undefined, text)
