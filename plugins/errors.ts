@@ -34,7 +34,7 @@ export function answerUnroutable (_error: FastifyError, request: FastifyRequest,
 
 function toThreadlineError (error: FastifyError): ThreadlineError | undefined {
   if (isThreadlineError(error)) return error
-  if (error.validation !== undefined) return toRefusal(error.validation, error.message)
+  if (error.validation !== undefined) return invalidNameIn(error) ?? new ThreadlineError('THREADLINE_BAD_REQUEST', error.message)
   if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ThreadlineError('THREADLINE_BODY_TOO_LARGE')
   // Only Fastify's own refusals: another library's error with a status is about something that we did, not the client.
   const refused = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500
@@ -42,11 +42,11 @@ function toThreadlineError (error: FastifyError): ThreadlineError | undefined {
   return undefined
 }
 
-/** In the words in which a frame would be refused. */
-function toRefusal ([first]: NonNullable<FastifyError['validation']>, message: string): ThreadlineError {
-  if (first?.instancePath === '/thread_id') return new ThreadlineError('THREADLINE_INVALID_THREAD_ID')
-  if (first?.instancePath === '/run_id') return new ThreadlineError('THREADLINE_INVALID_RUN_ID')
-  return new ThreadlineError('THREADLINE_BAD_REQUEST', message)
+/** What names a thread or a run in the address is refused in the words in which a frame would be. */
+function invalidNameIn ({ validation, validationContext }: FastifyError): ThreadlineError | undefined {
+  const path = validationContext === 'params' ? validation?.[0]?.instancePath : undefined
+  if (path === '/thread_id') return new ThreadlineError('THREADLINE_INVALID_THREAD_ID')
+  return path === '/run_id' ? new ThreadlineError('THREADLINE_INVALID_RUN_ID') : undefined
 }
 
 /** Only a text: an error as cause may hold what belongs in no log, and a failure is not refused but logged in full. */
