@@ -5,6 +5,7 @@ import { isThreadlineError, ThreadlineError } from '../errors.ts'
 import type { LanguageModel } from '../models/model-registry.ts'
 import { readTitle, titleRequest, type Exchange } from '../models/title-request.ts'
 import type { ThreadView } from '../protocol/events.ts'
+import type { ThreadId } from '../protocol/ids.ts'
 import type { AccountStore, RunRecord, ThreadStore } from '../storage/storage.ts'
 import { withChatSpan } from './chat-span.ts'
 import type { EndedRun } from './ended-runs.ts'
@@ -16,8 +17,8 @@ import { Slots } from './slots.ts'
  */
 export interface TitleGenerator {
   /**
-   * Takes up a completed run of a thread's beginning, in the identity and trace of that run. A thread that has a title keeps it; one that
-   * gets none is tried again after the next run of its beginning.
+   * Takes up a completed run of a thread's beginning, in the identity and trace of that run, unless that thread's title is being looked for.
+   * A thread that has a title keeps it; one that gets none is tried again after the next run of its beginning.
    */
   consider (ended: EndedRun): void
   /** Live state, which is all zero when no title is being looked for. */
@@ -48,7 +49,7 @@ export function createTitleGenerator (options: TitleGeneratorOptions): TitleGene
   const { logger } = options
   const slots = new Slots(maxAtOnce)
   const closing = new AbortController()
-  const working = new Set<Promise<void>>()
+  const working = new Map<ThreadId, Promise<void>>()
   let overflowing = false
 
   async function title (run: RunRecord, answer: string): Promise<void> {
@@ -66,22 +67,23 @@ export function createTitleGenerator (options: TitleGeneratorOptions): TitleGene
 
   return {
     consider ({ run, status, content, messagesBefore = 0 }) {
-      if (status !== 'completed' || content === undefined || messagesBefore > beginningMessages || closing.signal.aborted) return
+      const { threadId } = run
+      if (status !== 'completed' || content === undefined || messagesBefore > beginningMessages) return
+      if (closing.signal.aborted || working.has(threadId)) return
       if (slots.waiting >= maxWaiting) {
         if (!overflowing) logger.warn({ waiting: slots.waiting }, 'threads are given no titles, since too many wait')
         overflowing = true
         return
       }
       overflowing = false
-      const work = title(run, content).finally(() => { working.delete(work) })
-      working.add(work)
+      working.set(threadId, title(run, content).finally(() => { working.delete(threadId) }))
     },
 
     get load () { return { working: slots.taken, waiting: slots.waiting } },
 
     async close () {
       closing.abort(new ThreadlineError('THREADLINE_SHUTTING_DOWN'))
-      await Promise.all(working)
+      await Promise.all(working.values())
     }
   }
 }
@@ -99,7 +101,7 @@ async function suggestTitle (
   if (thread !== undefined) titled(thread)
 }
 
-async function lacksTitle ({ threads }: TitleGeneratorOptions, threadId: RunRecord['threadId']): Promise<boolean> {
+async function lacksTitle ({ threads }: TitleGeneratorOptions, threadId: ThreadId): Promise<boolean> {
   try {
     return (await threads.require(threadId)).title === null
   } catch (err) {

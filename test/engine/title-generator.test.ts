@@ -99,6 +99,26 @@ t.test('no model is asked about a thread that has a title, or is past its beginn
   t.equal(titler.called, 0)
 })
 
+t.test('the title of a thread is looked for once at a time, and again when none was found', async (t) => {
+  const titler = createScriptedModel('titler')
+  const { generator, titled } = createGenerator(titler)
+  const alice = newRun('alice')
+
+  await considerEnd(generator, alice)
+  await considerEnd(generator, alice)
+  const first = await titler.calls.next()
+  const { working } = generator.load
+  first.say('')
+  await untilIdle(generator)
+  await considerEnd(generator, alice)
+  const second = await titler.calls.next()
+  second.say('Found')
+
+  t.match((await titled.next()).thread, { title: 'Found' })
+  t.equal(working, 1)
+  t.equal(titler.called, 2)
+})
+
 t.test('a title that the user has given meanwhile stays, and nobody is told', async (t) => {
   const titler = createScriptedModel('titler')
   const { generator, titles, titled } = createGenerator(titler)
@@ -114,7 +134,7 @@ t.test('a title that the user has given meanwhile stays, and nobody is told', as
   t.same(titled.waiting, [])
 })
 
-// kill: take `slots.acquire` out of lib/engine/title-generator.ts
+// kill: take `slots.acquire` out of lib/engine/title-generator.ts; or, for the identities, bind `title` once, at the first `consider`
 t.test('at most four titles are looked for at once, at most sixty-four wait, and what is more is left and logged once', async (t) => {
   const titler = createScriptedModel('titler')
   const { generator, titled, logger } = createGenerator(titler)
