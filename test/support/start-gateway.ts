@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { createGateway, type Gateway, type GatewayLimits, type GatewayOptions } from '../../lib/gateway/gateway.ts'
+import type { Position } from '../../lib/gateway/resume.ts'
 import type { HandlerTools } from '../../lib/handlers/handler.ts'
 import { toConnectionId, toThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import type { TestServer } from './start-server.ts'
@@ -20,7 +21,7 @@ interface Exchanged {
 export interface OwnGateway {
   readonly gateway: Gateway
   /** An open socket of the user, with what a handshake would have found. */
-  readonly connect: (user: string, found?: { thread?: string, connectionId?: string, expiresAt?: Date }) => Promise<TestSocket>
+  readonly connect: (user: string, found?: { thread?: string, connectionId?: string, expiresAt?: Date, position?: Position }) => Promise<TestSocket>
   /** The server's end of the newest socket. */
   readonly newest: () => WebSocket
 }
@@ -42,11 +43,12 @@ export async function startGateway (t: Test, { app }: TestServer, exchanged: Exc
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   server.on('connection', (socket, { url = '/' }) => {
     const { searchParams: named } = new URL(url, 'ws://127.0.0.1')
-    const [thread, connectionId, expiresAt] = [named.get('thread'), named.get('connection'), named.get('expires')]
+    const [thread, connectionId, expiresAt, epoch] = [named.get('thread'), named.get('connection'), named.get('expires'), named.get('epoch')]
     sockets.push(socket)
     gateway.accept(socket, { userId: toUserId(named.get('user')), expiresAt: expiresAt === null ? null : new Date(expiresAt) }, {
       threadId: thread === null ? undefined : toThreadId(thread),
-      connectionId: connectionId === null ? undefined : toConnectionId(connectionId)
+      connectionId: connectionId === null ? undefined : toConnectionId(connectionId),
+      position: epoch === null ? undefined : { after: Number(named.get('after')), epoch }
     })
   })
   await once(server, 'listening')
@@ -58,9 +60,10 @@ export async function startGateway (t: Test, { app }: TestServer, exchanged: Exc
 
   return {
     gateway,
-    async connect (user, { thread, connectionId, expiresAt } = {}) {
+    async connect (user, { thread, connectionId, expiresAt, position } = {}) {
       const query = new URLSearchParams({ user })
-      for (const [name, value] of Object.entries({ thread, connection: connectionId, expires: expiresAt?.toISOString() })) {
+      const found = { thread, connection: connectionId, expires: expiresAt?.toISOString(), after: position?.after.toString(), epoch: position?.epoch }
+      for (const [name, value] of Object.entries(found)) {
         if (value !== undefined) query.set(name, value)
       }
       const socket = await openSocket(`ws://127.0.0.1:${port}/?${query.toString()}`)
