@@ -14,8 +14,10 @@ export function writeAsHop (connection: Connection, event: ServerEvent): void {
   withHop('socket.send', { attributes: spanAttributes }, () => connection.write(event))
 }
 
-/** Writes an event to each of the connections that listen to it. */
+/** Writes an event to each of the connections that listen to it, and have been told where they are. */
 export function writeToAll (connections: Iterable<Connection>, event: ServerEvent): void {
   const frame = JSON.stringify(event)
-  for (const connection of connections) if (connection.hears(event)) connection.write(event, frame)
+  for (const connection of connections) {
+    if (connection.state !== 'connecting' && connection.hears(event)) connection.write(event, frame)
+  }
 }

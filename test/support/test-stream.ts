@@ -9,7 +9,7 @@ import { checkEvent } from './conformance-record.ts'
 export interface Received { readonly id: string | undefined, readonly event: string | undefined, readonly data: string }
 
 export interface StreamRequest {
-  readonly method?: 'GET' | 'POST'
+  readonly method?: 'GET' | 'POST' | 'HEAD'
   readonly token?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: unknown
