@@ -1,3 +1,4 @@
+import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import type { ActionOf } from './actions.ts'
 import type { Conversations } from './conversations.ts'
 import { expectStops, pick, type ModelUser } from './model.ts'
@@ -10,8 +11,8 @@ export async function changeThread (
   const id = crypto.randomUUID()
   const fault = (answer: unknown): void => { conversations.fault(`${tab.name}: ${JSON.stringify(action)} is answered with ${JSON.stringify(answer)}`) }
   if (action.do === 'create') {
-    await conversations.ask(user, tab, { type: 'create_thread', id, payload: {} }, (answer) => {
-      if (!isEvent(answer, 'thread_created')) fault(answer)
+    await conversations.ask(user, tab, { type: 'create_thread', id, payload: {} }, {
+      judge: (answer) => { if (!isEvent(answer, 'thread_created')) fault(answer) }
     })
     return
   }
@@ -20,11 +21,12 @@ export async function changeThread (
   const { deleted } = thread
   thread.changes += 1
   if (action.do === 'delete' && !deleted) expectStops(user, thread.threadId, 'cancelled')
-  await conversations.ask(user, tab, { type: `${action.do}_thread`, id, payload: { thread_id: thread.threadId } }, (answer) => {
+  const judge = (answer: ServerEvent): void => {
     const wanted = action.do === 'restore' ? isEvent(answer, 'thread_updated') && answer.payload.deleted_at === null : isEvent(answer, 'thread_deleted')
     const missing = action.do === 'delete' && deleted && isEvent(answer, 'error') && answer.payload.code === 'THREADLINE_THREAD_NOT_FOUND'
     if (!wanted && !missing) fault(answer)
     thread.deleted = action.do === 'delete'
-  })
+  }
+  await conversations.ask(user, tab, { type: `${action.do}_thread`, id, payload: { thread_id: thread.threadId } }, { judge })
   thread.changes += 1
 }

@@ -1,3 +1,4 @@
+import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import { isRunId, toThreadId } from '../../../lib/protocol/ids.ts'
 import { readThread } from '../stored-thread.ts'
 import { faultsOfReading } from './check-reading.ts'
@@ -35,10 +36,11 @@ async function bringToEnd (conversations: Conversations): Promise<void> {
     if (tab === undefined) return
     if (!tab.connected) await tab.connect()
     for (const thread of user.threads.filter(({ deleted }) => deleted)) {
-      await conversations.ask(user, tab, { type: 'restore_thread', id: crypto.randomUUID(), payload: { thread_id: thread.threadId } }, (answer) => {
+      const judge = (answer: ServerEvent): void => {
         if (!isEvent(answer, 'thread_updated')) conversations.fault(`${user.name}: ${thread.threadId} was not restored: ${JSON.stringify(answer)}`)
         thread.deleted = false
-      })
+      }
+      await conversations.ask(user, tab, { type: 'restore_thread', id: crypto.randomUUID(), payload: { thread_id: thread.threadId } }, { judge })
     }
     for (const message of user.messages.filter(({ answer }) => answer === 'none')) await sendMessage(conversations, user, tab, message, true)
     for (const message of user.messages) conversations.open(message)

@@ -73,7 +73,8 @@ function faultsOfRun ({ runId, status }: ThreadRecord['runs'][number], events: r
   const faults = broken.map(({ rule, type }) => `${rule} (${type})`)
   if (ends.length !== 1) faults.push(`it has ${ends.length} ends`)
   if (end?.status !== status) faults.push(`it is ${status}, and told ${end?.status}`)
-  if ((end?.content ?? '') !== saidIn(events)) faults.push(`it has answered ${JSON.stringify(end?.content)} and said ${JSON.stringify(saidIn(events))}`)
+  const kept = end?.reason === 'rolled_back' ? '' : saidIn(events)
+  if ((end?.content ?? '') !== kept) faults.push(`it has answered ${JSON.stringify(end?.content)} and said ${JSON.stringify(kept)}`)
   if ((end?.message_id === undefined) !== (end?.content === undefined)) faults.push('its answer has content or id alone')
   return faults.map((fault) => `run ${runId}: ${fault}`)
 }

@@ -5,12 +5,20 @@ import { endOfRun } from '../run-end.ts'
 import type { TestServer } from '../start-server.ts'
 import type { Sendable } from '../test-socket.ts'
 import { within } from '../within.ts'
-import { userOf, knowThread, type Model, type ModelUser, type SentMessage } from './model.ts'
+import { userOf, knowThread, type Model, type ModelUser, type SentMessage, type StopReason } from './model.ts'
 import type { PlannedAgent } from './planned-agent.ts'
 import { isEvent, Tab } from './tab.ts'
 
 /** Where the content of a message begins, wherever it is repeated: it names its user. */
 const markers = /[a-z0-9]+-[a-z]:/g
+
+export interface Asking {
+  readonly judge: (answer: ServerEvent) => void
+  /** Whether to wait for the answer; else it is judged when it comes. */
+  readonly wait?: boolean
+  /** Runs may be stopped by it, also such as are accepted before it is answered. */
+  readonly stops?: StopReason | undefined
+}
 
 /** Of pino: `error` and `fatal`. */
 const errorLevel = 50
@@ -67,20 +75,20 @@ export class Conversations {
   }
 
   /** Sends a command on a tab, and judges its answer when it comes. */
-  async ask (
-    user: ModelUser, tab: Tab, command: Sendable & { readonly id: string }, judge: (answer: ServerEvent) => void, wait = true
-  ): Promise<void> {
-    await this.answered(user, tab.ask(command), JSON.stringify(command), judge, wait)
+  async ask (user: ModelUser, tab: Tab, command: Sendable & { readonly id: string }, asking: Asking): Promise<void> {
+    await this.answered(user, tab.ask(command), JSON.stringify(command), asking)
   }
 
-  /** The same, when it has been sent already. */
-  async answered (
-    user: ModelUser, answer: Promise<ServerEvent | undefined>, asked: string, judge: (answer: ServerEvent) => void, wait: boolean
-  ): Promise<void> {
+  /** The same, when it has been sent already. What was lost with its connection may still be done at any time. */
+  async answered (user: ModelUser, answer: Promise<ServerEvent | undefined>, asked: string, { judge, wait = true, stops }: Asking): Promise<void> {
     user.unanswered += 1
-    const judged = within(`the answer to ${asked}`, answer)
-      .then((event) => { if (event !== undefined) judge(event) })
-      .finally(() => { user.unanswered -= 1 })
+    if (stops !== undefined) user.stopsUnderWay.push(stops)
+    const judged = within(`the answer to ${asked}`, answer).then((event) => {
+      if (event === undefined) return
+      user.unanswered -= 1
+      if (stops !== undefined) user.stopsUnderWay.splice(user.stopsUnderWay.indexOf(stops), 1)
+      judge(event)
+    })
     if (wait) return await judged
     this.#answers.add(judged.catch((error: unknown) => { this.fault(String(error)) }))
   }

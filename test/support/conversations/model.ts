@@ -12,6 +12,7 @@ export interface SentMessage {
   readonly named: string | undefined
   readonly strategy: MultitaskStrategy
   readonly plan: readonly PlanStep[]
+  sent: boolean
   answer: 'none' | 'accepted' | 'refused'
   threadId: string | undefined
   messageId: string | undefined
@@ -42,6 +43,8 @@ export interface ModelUser {
   readonly connected: boolean[]
   /** Commands that have been sent and not answered. */
   unanswered: number
+  /** What of these may stop runs, and why those end then. */
+  readonly stopsUnderWay: StopReason[]
 }
 
 /** What must be true of the conversations, by what users did and were told. */
@@ -58,7 +61,8 @@ export function createModel (scope: string): Model {
     threads: [],
     messages: [],
     connected: Array.from({ length: tabCount }, () => false),
-    unanswered: 0
+    unanswered: 0,
+    stopsUnderWay: []
   }))
   return { users, ended: new Set() }
 }

@@ -1,3 +1,4 @@
+import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import { isRunId } from '../../../lib/protocol/ids.ts'
 import type { Action, ActionOf } from './actions.ts'
 import type { Conversations } from './conversations.ts'
@@ -92,14 +93,15 @@ async function switchThread (action: ActionOf<'switch'>, user: ModelUser, tab: T
   const { threadId, changes, deleted } = thread
   const fault = (fault: string): void => { conversations.fault(`${tab.name}, switching to ${threadId}: ${fault}`) }
   const command = { type: 'switch_thread', id: crypto.randomUUID(), payload: { thread_id: threadId } }
-  await conversations.ask(user, tab, command, (answer) => {
+  const judge = (answer: ServerEvent): void => {
     if (isEvent(answer, 'thread_switched')) {
       if (answer.payload.thread.thread_id !== threadId) fault(`came to ${answer.payload.thread.thread_id}`)
       if (deleted && thread.changes === changes) fault('it is deleted')
     } else if (isEvent(answer, 'error') && answer.payload.code === 'THREADLINE_THREAD_NOT_FOUND') {
       if (!deleted && thread.changes === changes) fault('not found')
     } else fault(`answered with ${JSON.stringify(answer)}`)
-  }, action.wait)
+  }
+  await conversations.ask(user, tab, command, { judge, wait: action.wait })
 }
 
 async function resume (action: ActionOf<'resume'>, user: ModelUser, tab: Tab, conversations: Conversations): Promise<void> {
@@ -111,7 +113,7 @@ async function resume (action: ActionOf<'resume'>, user: ModelUser, tab: Tab, co
   const from = tab.positionIn(thread?.threadId ?? null, action.from)
   const fault = (fault: string): void => { conversations.fault(`${tab.name}, resuming ${JSON.stringify(action)}: ${fault}`) }
   const expected = { beyond: 'position_unknown', 'other-epoch': 'epoch_changed', last: undefined, older: undefined, zero: undefined }[action.from]
-  await conversations.answered(user, tab.resume(id, named?.threadId, from), `resume ${id}`, (answer) => {
+  const judge = (answer: ServerEvent): void => {
     if (isEvent(answer, 'error')) {
       const missing = answer.payload.code === 'THREADLINE_THREAD_NOT_FOUND' && (thread?.deleted === true || thread?.changes !== changes)
       const none = answer.payload.code === 'THREADLINE_THREAD_REQUIRED' && named === undefined && (tab.threadId === null || !certain)
@@ -120,7 +122,8 @@ async function resume (action: ActionOf<'resume'>, user: ModelUser, tab: Tab, co
       if (answer.payload.reason !== expected && certain) fault(`told to load anew: ${answer.payload.reason}`)
     } else if (!isEvent(answer, 'resumed')) fault(`answered with ${answer.type}`)
     else if (expected !== undefined && certain) fault('resumed from nowhere')
-  }, action.wait)
+  }
+  await conversations.answered(user, tab.resume(id, named?.threadId, from), `resume ${id}`, { judge, wait: action.wait })
 }
 
 async function stop (action: ActionOf<'stop'>, user: ModelUser, tab: Tab, conversations: Conversations): Promise<void> {
@@ -136,12 +139,7 @@ async function stop (action: ActionOf<'stop'>, user: ModelUser, tab: Tab, conver
   const unfinished = concerned.filter((message) => mayBeUnfinished(conversations.model, message)).map((message) => message.runId ?? '')
   const fault = (fault: string): void => { conversations.fault(`${tab.name}, stopping ${runId ?? 'all'} in ${thread?.threadId}: ${fault}`) }
   if (thread?.deleted !== true) expectStops(user, thread?.threadId, 'cancelled', { runId })
-  await conversations.ask(user, tab, {
-    type: 'stop_agent',
-    id: crypto.randomUUID(),
-    ...(named === undefined ? {} : { thread_id: named.threadId }),
-    payload: runId === undefined ? {} : { run_id: runId }
-  }, (answer) => {
+  const judge = (answer: ServerEvent): void => {
     if (isEvent(answer, 'runs_stopping')) {
       const stopped = new Set(answer.payload.run_ids)
       if (!certain) return
@@ -153,7 +151,13 @@ async function stop (action: ActionOf<'stop'>, user: ModelUser, tab: Tab, conver
       const none = (code === 'THREADLINE_THREAD_REQUIRED' || code === 'THREADLINE_RUN_NOT_FOUND') && named === undefined && !(certain && tab.threadId !== null)
       if (!missing && !none) fault(`refused with ${code}`)
     } else fault(`answered with ${answer.type}`)
-  }, action.wait)
+  }
+  await conversations.ask(user, tab, {
+    type: 'stop_agent',
+    id: crypto.randomUUID(),
+    ...(named === undefined ? {} : { thread_id: named.threadId }),
+    payload: runId === undefined ? {} : { run_id: runId }
+  }, { judge, wait: action.wait, stops: 'cancelled' })
 }
 
 async function readHistory (action: ActionOf<'history'>, user: ModelUser, tab: Tab, conversations: Conversations): Promise<void> {
@@ -161,7 +165,7 @@ async function readHistory (action: ActionOf<'history'>, user: ModelUser, tab: T
   if (thread === undefined) return
   const fault = (fault: string): void => { conversations.fault(`${tab.name}, history of ${thread.threadId}: ${fault}`) }
   const command = { type: 'get_thread_history', id: crypto.randomUUID(), thread_id: thread.threadId, payload: { limit: 200 } }
-  await conversations.ask(user, tab, command, (answer) => {
+  const judge = (answer: ServerEvent): void => {
     if (isEvent(answer, 'thread_history')) {
       const { messages } = answer.payload
       if (thread.deleted) fault('it is deleted')
@@ -170,5 +174,6 @@ async function readHistory (action: ActionOf<'history'>, user: ModelUser, tab: T
     } else if (!isEvent(answer, 'error') || answer.payload.code !== 'THREADLINE_THREAD_NOT_FOUND' || !thread.deleted) {
       fault(`answered with ${JSON.stringify(answer)}`)
     }
-  })
+  }
+  await conversations.ask(user, tab, command, { judge })
 }

@@ -36,6 +36,7 @@ export function writeMessage (user: ModelUser, { named, strategy, plan }: What):
     named,
     strategy,
     plan,
+    sent: false,
     answer: 'none',
     threadId: undefined,
     messageId: undefined,
@@ -50,7 +51,10 @@ export function writeMessage (user: ModelUser, { named, strategy, plan }: What):
 
 /** Sends a message, for the first time or once more under its id. */
 export async function sendMessage (conversations: Conversations, user: ModelUser, tab: Tab, message: SentMessage, wait: boolean): Promise<void> {
-  const target = message.threadId ?? message.named ?? (user.unanswered === 0 ? tab.threadId ?? undefined : undefined)
+  // One that has been sent before may have been accepted wherever that was.
+  const here = user.unanswered === 0 && !message.sent && changesOf(user, tab.threadId ?? '') === 0 ? tab.threadId ?? undefined : undefined
+  const target = message.threadId ?? message.named ?? here
+  message.sent = true
   const sending: Sending = {
     message,
     tab,
@@ -60,6 +64,7 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
     before: message.answer,
     held: target === undefined ? 0 : messagesIn(user, target).filter(isHeld).length
   }
+  message.stops.push(...user.stopsUnderWay)
   const reason = stops[message.strategy]
   if (reason !== undefined && message.answer !== 'accepted') expectStops(user, target, reason, { before: message })
   const thread = message.threadId ?? message.named
@@ -68,7 +73,7 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
     id: message.id,
     ...(thread === undefined ? {} : { thread_id: thread }),
     payload: { content: message.marker, agent: 'planned', multitask_strategy: message.strategy, metadata: { plan: message.plan } }
-  }, (answer) => { judge(conversations, user, sending, answer) }, wait)
+  }, { wait, stops: reason, judge: (answer) => { judge(conversations, user, sending, answer) } })
 }
 
 function judge (conversations: Conversations, user: ModelUser, sending: Sending, answer: ServerEvent): void {

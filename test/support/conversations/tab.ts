@@ -147,6 +147,7 @@ export class Tab {
     this.#threadId = null
     let taken = 0
     const take = (): void => {
+      if (this.#socket !== socket) return // the user has left, and sees no more of it
       for (const event of socket.events.slice(taken)) this.#take(event)
       taken = socket.events.length
     }

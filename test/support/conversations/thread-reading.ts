@@ -68,6 +68,8 @@ export class ThreadReading {
     const stay = this.#stay ??= newcomer()
     const expected = nextUntold(resuming.last + 1, stay, event.sequence)
     if (event.sequence !== expected) this.#fault(`told ${event.sequence} again instead of ${expected}`)
+    // What the connection would have been told next may come with what it has missed.
+    if (event.sequence === stay.next) stay.next += 1
     resuming.last = event.sequence
     resuming.replayed += 1
     this.#keep(event, stay)

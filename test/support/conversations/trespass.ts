@@ -1,3 +1,4 @@
+import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import type { Sendable } from '../test-socket.ts'
 import type { Conversations } from './conversations.ts'
 import { pick, type ModelUser } from './model.ts'
@@ -23,10 +24,11 @@ export async function trespass (
     ...(own === undefined || runId === undefined ? [] : [{ type: 'stop_agent', thread_id: own, payload: { run_id: runId } }])
   ]
   const command = { ...pick(commands, way), type: pick(commands, way)?.type ?? '', id: crypto.randomUUID() }
-  await conversations.ask(user, tab, command, (answer) => {
+  const judge = (answer: ServerEvent): void => {
     const code = isEvent(answer, 'error') ? answer.payload.code : answer.type
     if (code !== 'THREADLINE_THREAD_NOT_FOUND' && code !== 'THREADLINE_RUN_NOT_FOUND') {
       conversations.fault(`${tab.name} was answered ${JSON.stringify(answer)} to ${JSON.stringify(command)} on a thread of ${victim.name}`)
     }
-  })
+  }
+  await conversations.ask(user, tab, command, { judge })
 }
