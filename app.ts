@@ -44,8 +44,11 @@ export interface AppOptions {
   readonly models?: Readonly<Record<string, LanguageModel>>
 }
 
-/** For fastify-cli, which hands them to the Fastify constructor. A request has 30 s to arrive, and a keep-alive connection may be idle. */
-export const options = { logger: loggerOptions, frameworkErrors: answerUnroutable, requestTimeout: 30_000 }
+/**
+ * For fastify-cli, which hands them to the Fastify constructor. A request has 30 s to arrive, and a keep-alive connection may be idle. While the
+ * server closes, requests are refused by the plugin `shutdown`.
+ */
+export const options = { logger: loggerOptions, frameworkErrors: answerUnroutable, requestTimeout: 30_000, return503OnClosing: false }
 
 /**
  * Threadline, as the plugin that `fastify start` loads. The order is the architecture, from the bottom up; shutdown runs through it
@@ -54,9 +57,9 @@ export const options = { logger: loggerOptions, frameworkErrors: answerUnroutabl
 export default fp(async function threadline (app: FastifyInstance, options: AppOptions) {
   await app.register(config, options.env === undefined ? {} : { env: options.env })
   await app.register(telemetry)
-  await app.register(shutdown)
   await app.register(requestId)
   await app.register(errors)
+  await app.register(shutdown)
 
   await app.register(storage)
   await app.register(authentication)

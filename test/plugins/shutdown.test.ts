@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { startServer } from '../support/start-server.ts'
 
@@ -18,4 +19,22 @@ t.test('a request that never ends does not keep the server from closing', async 
 
   await cutOff
   t.equal(server.app.server.listening, false)
+})
+
+t.test('a request that comes while the server closes is refused as every other one is', async (t) => {
+  const server = await startServer(t)
+  const tab = await server.connect('alice')
+  const late = connect(Number(new URL(server.url).port), '127.0.0.1')
+  await once(late, 'connect')
+  late.write('GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n')
+
+  const closed = server.close()
+  await tab.closed
+  late.write('\r\n')
+  const [head = '', body = ''] = (await text(late)).split('\r\n\r\n')
+  await closed
+
+  t.match(head, /^HTTP\/1\.1 503 /)
+  t.match(head, /^connection: close$/im)
+  t.match(JSON.parse(body), { error: { code: 'THREADLINE_SHUTTING_DOWN', request_id: /^x-request-id: (.*)$/m.exec(head)?.[1] } })
 })
