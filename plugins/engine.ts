@@ -19,6 +19,7 @@ export default fp(async function engine (app) {
   const { storage, eventLog: log, agents, log: logger } = app
   const engine = createEngine({
     runs: storage.runs,
+    threads: storage.threads,
     messages: storage.messages,
     log,
     agents,

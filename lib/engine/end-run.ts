@@ -1,22 +1,26 @@
 import { createEmitter } from '../emitter/emitter.ts'
 import { isThreadlineError, toPublicError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
-import type { RunRecord, RunStore } from '../storage/storage.ts'
+import type { PayloadOf } from '../protocol/events.ts'
+import { newMessageId } from '../protocol/ids.ts'
+import type { RunRecord, RunStore, ThreadStore } from '../storage/storage.ts'
 import type { EndedRuns } from './ended-runs.ts'
 import { enterRun } from './enter-run.ts'
 import { endingOfError, RunStopped, type StopReason } from './run-outcome.ts'
 
 export interface EndingOptions {
   readonly runs: RunStore
+  readonly threads: Pick<ThreadStore, 'state'>
   readonly log: EventLog
   readonly endedRuns: EndedRuns
 }
 
 /**
  * Ends a run that nobody executes: one that waits, or one whose process died or lost it. Tools that it had announced are told as completed
- * first, as failed. False when the run has been claimed or has ended meanwhile.
+ * first, as failed, and what it has said is kept. False when the run has been claimed or has ended meanwhile.
  */
-export async function endRun (run: RunRecord, reason: StopReason, { runs, log, endedRuns }: EndingOptions): Promise<boolean> {
+export async function endRun (run: RunRecord, reason: StopReason, options: EndingOptions): Promise<boolean> {
+  const { runs, log, endedRuns } = options
   return await enterRun(run, async () => {
     const stopped = new RunStopped(reason)
     try {
@@ -29,7 +33,7 @@ export async function endRun (run: RunRecord, reason: StopReason, { runs, log, e
         await emitter.emit('tool_completed', { tool_call_id: toolCallId, tool, ...outcome })
       }
       const ending = endingOfError(stopped, AbortSignal.abort(stopped))
-      await emitter.emit('agent_completed', ending)
+      await emitter.emit('agent_completed', { ...ending, ...await saidBy(run, reason, options) })
       endedRuns.tell({ run, status: ending.status })
       return true
     } catch (err) {
@@ -37,4 +41,12 @@ export async function endRun (run: RunRecord, reason: StopReason, { runs, log, e
       throw err
     }
   })
+}
+
+/** What the run's deltas say. Nobody else knows any more. */
+async function saidBy (run: RunRecord, reason: StopReason, { threads }: EndingOptions): Promise<Pick<PayloadOf<'agent_completed'>, 'message_id' | 'content'>> {
+  if (run.status !== 'running' || reason === 'rolled_back') return {}
+  const { activeRuns } = await threads.state(run.threadId)
+  const content = activeRuns.find((active) => active.run_id === run.runId)?.text ?? ''
+  return content === '' ? {} : { message_id: newMessageId(), content }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ThreadlineError } from '../errors.ts'
 import type { RunId } from '../protocol/ids.ts'
-import type { RunStore } from '../storage/storage.ts'
+import type { RunStore, ThreadStore } from '../storage/storage.ts'
 import { EndedRuns, type EndedRunListener } from './ended-runs.ts'
 import type { ExecutionOptions } from './execute-run.ts'
 import { recoverRuns } from './recover-runs.ts'
@@ -42,6 +42,7 @@ export interface Engine {
 
 export interface EngineOptions extends ExecutionOptions {
   readonly runs: RunStore
+  readonly threads: Pick<ThreadStore, 'state'>
 }
 
 const sweepIntervalMs = 60_000

@@ -10,7 +10,7 @@ import { ThreadlineError } from '../../lib/errors.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
 import type { NewThreadEvent, ThreadEvent } from '../../lib/protocol/events.ts'
 import { newMessageId, newRunId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { MessageStore, OpenTool, RunRecord, RunStore } from '../../lib/storage/storage.ts'
+import type { MessageStore, OpenTool, RunRecord, RunStore, ThreadStore } from '../../lib/storage/storage.ts'
 import { createArrivals } from '../support/arrivals.ts'
 import { newRun } from '../support/identities.ts'
 import { createRecordingLog } from '../support/recording-log.ts'
@@ -57,8 +57,11 @@ function createQueuedEngine (
     recoverable: async () => unfinished
   } as unknown as RunStore
   const messages = { history: async () => ({ messages: [], hasMore: false }) } as unknown as MessageStore
+  const activeRuns = unfinished.map(({ runId }) => ({ run_id: runId, text: 'so far, so good' }))
+  const threads = { state: async () => ({ activeRuns }) } as unknown as ThreadStore
   const engine = createEngine({
     runs,
+    threads,
     messages,
     agents: createAgentRegistry({ agents: [agent], models: createModelRegistry({ model: 'local' }) }),
     log: { ...log, append: log.append, follow: () => () => {}, read: async () => [], followed: 0, close: async () => {} },
@@ -118,7 +121,8 @@ t.test('a run of the last process ends after each tool that it had announced has
   t.match(log.events, [
     { type: 'tool_completed', run_id: run.runId, payload: { tool_call_id: 'call-2', tool: 'research', success: false, error: { code: 'THREADLINE_SHUTTING_DOWN', retryable: true } } },
     { type: 'tool_completed', payload: { tool_call_id: 'call-3', tool: 'current_time', success: false } },
-    { type: 'agent_completed', payload: { status: 'failed', reason: 'server_restarted' } }
+    // kill: no `saidBy` in `endRun` of lib/engine/end-run.ts
+    { type: 'agent_completed', payload: { status: 'failed', reason: 'server_restarted', message_id: String, content: 'so far, so good' } }
   ])
   t.equal(log.events.length, 3)
 })

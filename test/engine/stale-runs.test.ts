@@ -25,6 +25,7 @@ function createWorker (t: Test, storage: Storage): Worker {
   const log = createStoredEventLog({ store: storage.events, epoch: storage.epoch, logger })
   const engine = createEngine({
     runs: storage.runs,
+    threads: storage.threads,
     messages: storage.messages,
     agents: createAgentRegistry({ agents: [agent], models: createModelRegistry({ model: 'local' }) }),
     log,

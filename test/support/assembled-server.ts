@@ -55,6 +55,7 @@ export async function assembleServer (
   const registry = createAgentRegistry({ agents, models })
   const engine = createEngine({
     runs: storage.runs,
+    threads: storage.threads,
     messages: storage.messages,
     log,
     agents: registry,
