@@ -152,17 +152,34 @@ onEachDatabase(t, async (t, { storage }) => {
     t.same(await branch(), ['one', 'one!!'])
   })
 
+  t.test('each message follows the answer that it waited for', async (t) => {
+    const { alice, threadId, say, again, answer, branch } = await talk()
+    const first = await say('one')
+    const second = await say('two')
+    await again({ messageId: first.messageId })
+    await say('three')
+
+    for (const content of ['one!', 'two!', 'one!!', 'three!']) await answer(content)
+
+    t.same(await branch(), ['one', 'one!!', 'three', 'three!'])
+    await as(alice, async () => { await messages.selectBranch(threadId, second.messageId) })
+    t.same(await branch(), ['one', 'one!', 'two', 'two!'])
+  })
+
   t.test('a regeneration without an answer leaves the branch as it was', async (t) => {
-    const { again, claim, say, branch } = await talk('one', 'two')
+    const { again, answer, claim, say, branch } = await talk('one', 'two')
+    const fail = async () => await events.append([completionOf(await claim(), { status: 'failed' })])
 
     await again()
-    await events.append([completionOf(await claim(), { status: 'failed' })])
+    await fail()
     t.same(await branch(), ['one', 'one!', 'two', 'two!'])
     await again()
+    await answer('two!!')
+    await again()
     await say('three')
-    await events.append([completionOf(await claim(), { status: 'failed' })])
+    await fail()
 
-    t.same(await branch(), ['one', 'one!', 'two', 'two!', 'three'])
+    t.same(await branch(), ['one', 'one!', 'two', 'two!!', 'three'])
   })
 
   t.test('a message that follows one without an answer simply follows it', async (t) => {

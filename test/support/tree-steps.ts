@@ -5,7 +5,7 @@ import type { Storage } from '../../lib/storage/storage.ts'
 import type { MessageTreeModel } from './message-tree-model.ts'
 import { as, completionOf, messageOf, regenerationOf } from './storage-databases.ts'
 
-/** One thing that happens in a thread. `pick` chooses among the messages or the runs that it can happen to. */
+/** One thing that happens in a thread. `pick` counts back from the newest message or run that it can happen to. */
 export interface TreeStep { readonly kind: keyof typeof steps, readonly pick: number }
 
 /** A thread in the database, and the model of what it should be. */
@@ -41,17 +41,23 @@ const steps = {
   }
 } as const
 
-export const treeSteps: fc.Arbitrary<readonly TreeStep[]> = fc.array(fc.record({
-  kind: fc.constantFrom(...Object.keys(steps) as TreeStep['kind'][]), // keys of a const object
-  pick: fc.nat(30)
-}), { minLength: 1, maxLength: 25 })
+/** Mostly of the newest messages and runs, since those have something going on around them. */
+const pick = fc.oneof({ weight: 3, arbitrary: fc.nat(2) }, { weight: 1, arbitrary: fc.nat(30) })
+
+const kind = fc.oneof(
+  { weight: 4, arbitrary: fc.constantFrom<TreeStep['kind'][]>('accept', 'answer') },
+  { weight: 3, arbitrary: fc.constantFrom<TreeStep['kind'][]>('edit', 'regenerate', 'regenerateNewest', 'select') },
+  { weight: 2, arbitrary: fc.constantFrom<TreeStep['kind'][]>('fail', 'cancel', 'rollBack', 'sendAgain') }
+)
+
+export const treeSteps: fc.Arbitrary<readonly TreeStep[]> = fc.array(fc.record({ kind, pick }), { minLength: 5, maxLength: 40, size: 'max' })
 
 export async function take (tree: TreeUnderTest, { kind, pick }: TreeStep): Promise<void> {
   await steps[kind](tree, pick)
 }
 
 function chosen<T> (from: readonly T[], pick: number): T | undefined {
-  return from.length === 0 ? undefined : from[pick % from.length]
+  return from.length === 0 ? undefined : from.at(-1 - pick % from.length)
 }
 
 async function accept ({ model, sent, storage, user, threadId }: TreeUnderTest, editOf: string | undefined): Promise<void> {
