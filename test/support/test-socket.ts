@@ -45,7 +45,8 @@ export class TestSocket {
     const from = this.events.length
     this.send({ ...command, id })
     // A message on a socket without a thread is answered by the new thread first.
-    const isAnswer = (event: ServerEvent): boolean => event.type !== 'thread_created' || command.type === 'create_thread'
+    const makesThread = command.type === 'create_thread' || command.type === 'fork_thread'
+    const isAnswer = (event: ServerEvent): boolean => event.type !== 'thread_created' || makesThread
     return await this.next((event) => event.reply_to === id && isAnswer(event), from)
   }
 
