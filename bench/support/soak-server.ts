@@ -56,6 +56,8 @@ function environment (secret: string, runs: number): Record<string, string | num
     MAX_CONNECTIONS_PER_USER: runs * 2,
     MAX_CONNECTIONS_TOTAL: runs * 4,
     MESSAGES_PER_WINDOW: 100_000,
+    // What a chat receives is counted, and a title would be told to all connections of its user.
+    TITLE_MODEL: 'off',
     // All runs wait for each other in their tool, and on a busy machine that takes a while.
     TOOL_TIMEOUT_MS: 90_000,
     // Forgets users at each beat, so that the end can be seen soon.
