@@ -27,7 +27,7 @@ t.test('what once went wrong does not go wrong again', async (t) => {
   }
 })
 
-t.test('whatever users do, each thread keeps its story whole, in order and its own', async (t) => {
+t.test('D46 D47 E58 E59 E61 E71 G91 G92 whatever users do, each thread keeps its story whole, in order and its own', async (t) => {
   t.comment(`FUZZ_SEED=${seed} FUZZ_RUNS=${numRuns}`)
   const actions = fc.commands([anyAction().map((action) => new ActionCommand(action))], { maxCommands: 50, size: 'max', disableReplayLog: true })
 

@@ -24,7 +24,11 @@ t.setTimeout(240_000)
 
 interface Storage { readonly dataFolder?: string, readonly databaseUrl?: string, readonly env: Readonly<Record<string, string>> }
 
-const anyKill = fc.record({ afterFrames: fc.integer({ min: 1, max: 120 }), lateMs: fc.nat(20), whole: fc.boolean() })
+/** When the service is killed: so many messages or frames after it has been started, and a little later; with its database, or before it. */
+const anyKill = fc.oneof(
+  fc.record({ after: fc.constant('sent' as const), count: fc.integer({ min: 1, max: 12 }), lateMs: fc.nat(6), whole: fc.boolean() }),
+  fc.record({ after: fc.constant('received' as const), count: fc.integer({ min: 1, max: 120 }), lateMs: fc.nat(20), whole: fc.boolean() })
+)
 const anyMessage = fc.record({
   agent: fc.constantFrom('assistant', 'assistant', 'echo'),
   strategy: fc.constantFrom<SteadyMessage['strategy']>('enqueue', 'enqueue', 'enqueue', 'interrupt'),
@@ -33,26 +37,31 @@ const anyMessage = fc.record({
   unfinished: fc.nat(3)
 })
 
-t.test('on the embedded database', async (t) => {
-  const dataFolder = await mkdtemp(join(tmpdir(), 'threadline-'))
-  t.teardown(async () => { await rm(dataFolder, { recursive: true, force: true }) })
+const title = 'a service that is killed again and again loses no message, ends every run once, and lets nobody wait'
 
-  await killAgainAndAgain(t, { dataFolder, env: { DATA_DIR: dataFolder } })
-})
+if (process.env['TEST_DATABASE_URL'] === undefined) {
+  t.test(`${title}, on the embedded database`, async (t) => {
+    const dataFolder = await mkdtemp(join(tmpdir(), 'threadline-'))
+    t.teardown(async () => { await rm(dataFolder, { recursive: true, force: true }) })
 
-t.test('on a database server', { skip: process.env['TEST_DATABASE_URL'] === undefined && 'without TEST_DATABASE_URL' }, async (t) => {
-  const database = await createThrowawayDatabase()
-  if (database === undefined) return
-  t.teardown(async () => { await database.drop() })
+    await killAgainAndAgain(t, { dataFolder, env: { DATA_DIR: dataFolder } })
+  })
+} else {
+  t.test(`${title}, on a database server`, async (t) => {
+    const database = await createThrowawayDatabase()
+    if (database === undefined) return
+    t.teardown(async () => { await database.drop() })
 
-  await killAgainAndAgain(t, { databaseUrl: database.url, env: { DATABASE_URL: database.url } })
-})
+    await killAgainAndAgain(t, { databaseUrl: database.url, env: { DATABASE_URL: database.url } })
+  })
+}
 
 async function killAgainAndAgain (t: Test, storage: Storage): Promise<void> {
   t.comment(`FUZZ_SEED=${seed}`)
   const service = new MortalService(t, { ...storage.env, MESSAGES_PER_WINDOW: '100000' })
-  const frames = createFrameCount()
-  const chatting = Array.from({ length: users }, (_, index) => new SteadyUser(`user-${index}`, service, frames.count))
+  const counts = { sent: createCount(), received: createCount() }
+  const noting = { sent: counts.sent.add, received: counts.received.add }
+  const chatting = Array.from({ length: users }, (_, index) => new SteadyUser(`user-${index}`, service, noting))
   let killed = 0
 
   const chats = chatting.map(async (user, index) => {
@@ -66,8 +75,8 @@ async function killAgainAndAgain (t: Test, storage: Storage): Promise<void> {
     }
   })
   const killing = async (): Promise<void> => {
-    for (const { afterFrames, lateMs, whole } of fc.sample(anyKill, { seed, numRuns: kills })) {
-      await within(`${afterFrames} frames`, frames.more(afterFrames), 60_000)
+    for (const { after, count, lateMs, whole } of fc.sample(anyKill, { seed, numRuns: kills })) {
+      await within(`${count} frames to be ${after}`, counts[after].more(count), 60_000)
       await delay(lateMs)
       await service.kill({ whole })
       killed += 1
@@ -96,17 +105,17 @@ async function killAgainAndAgain (t: Test, storage: Storage): Promise<void> {
   t.ok(accepted.length >= users * leastMessages, `${accepted.length} messages, ${accepted.filter(({ sent }) => sent > 1).length} of them sent again, ${killed} kills`)
 }
 
-/** Counts what all users receive. */
-function createFrameCount (): { readonly count: () => void, more (frames: number): Promise<void> } {
+/** Counts, and lets others wait for a count. */
+function createCount (): { readonly add: () => void, more (count: number): Promise<void> } {
   let counted = 0
   const waiting: { readonly at: number, readonly resolve: () => void }[] = []
   return {
-    count: () => {
+    add: () => {
       counted += 1
       for (const { at, resolve } of waiting) if (counted >= at) resolve()
     },
-    more: async (frames) => {
-      await new Promise<void>((resolve) => { waiting.push({ at: counted + frames, resolve }) })
+    more: async (count) => {
+      await new Promise<void>((resolve) => { waiting.push({ at: counted + count, resolve }) })
     }
   }
 }

@@ -14,6 +14,7 @@ export class SteadyUser {
   readonly tabs: readonly [Tab, Tab]
   readonly accepted: KeptMessage[] = []
   readonly #service: MortalService
+  readonly #sent: () => void
   readonly #ends = new Map<string, PromiseWithResolvers<void>>()
   /** Tabs that have read the thread from its beginning, and go on where they were. */
   readonly #reading = new Set<Tab>()
@@ -24,9 +25,10 @@ export class SteadyUser {
   #threadId: string | undefined
   #messages = 0
 
-  constructor (name: string, service: MortalService, received: () => void) {
+  constructor (name: string, service: MortalService, { sent, received }: { readonly sent: () => void, readonly received: () => void }) {
     this.name = name
     this.#service = service
+    this.#sent = sent
     const openTab = (index: number): Tab => new Tab({
       user: name,
       name: `${name}/${index}`,
@@ -56,7 +58,9 @@ export class SteadyUser {
     let sent = 0
     for (; answer === undefined; sent += 1) {
       await this.#connected()
-      answer = await within(`the acceptance of ${id}`, tab.ask(command))
+      const asked = tab.ask(command)
+      this.#sent()
+      answer = await within(`the acceptance of ${id}`, asked)
     }
     if (!isEvent(answer, 'message_accepted')) throw new Error(`${id} was answered with ${JSON.stringify(answer)}`)
     this.#threadId ??= answer.thread_id ?? undefined
