@@ -16,8 +16,8 @@ import { openSocket, TestSocket } from '../support/test-socket.ts'
  * Every operation and every command of the served contracts, called by whoever may call it and by whoever may not. A new one without an entry in
  * `test/support/matrix/` fails here.
  *
- * Kills, each seen to fail: the first `threads.require` of `identity-of-command.ts` removed; the status of `THREADLINE_THREAD_NOT_FOUND` made 403;
- * the title of the thread told in the message of `THREADLINE_THREAD_NOT_FOUND`.
+ * Kills, each seen to fail: in `identity-of-command.ts` the thread checked for every command but one, or the second thread not checked at all; the
+ * status of `THREADLINE_THREAD_NOT_FOUND` made 403; a title remembered from one user and told in the error of the next.
  */
 
 const server = await startServer(t, { env: { AUTH_CLOCK_TOLERANCE: 0 } })
