@@ -195,7 +195,7 @@ t.test('D43 to another user, finished runs and their thread do not exist, by wha
 })
 
 t.test('D43 a message under the id of another user\'s message is a new message', async (t) => {
-  // kill: let acceptMessage (lib/handlers/accept-message.ts) keep the first acceptance of a client id
+  // kill: let acceptRun (lib/handlers/accept-run.ts) keep the first acceptance of a client id
   const [carl, dora] = await Promise.all([openChat('d43-carl'), openChat('d43-dora')])
   const message = { type: 'user_message', id: 'the-same-id', payload: { content: 'the same text', agent: 'echo' } }
 
