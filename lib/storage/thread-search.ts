@@ -52,7 +52,7 @@ function find ({ websearch, open }: SearchQuery, offset: number, limit: number):
   const wanted = sql`threadline.search_query(${websearch}, ${open})`
   return sql<FoundRow>`
     with found as (
-      select t.thread_id, t.updated_at, best.message_id,
+      select ${sql.join(viewed.map((name) => sql.ref(`t.${name}`)))}, best.message_id,
         case when t.search @@ ${wanted} then ts_rank(t.search, ${wanted}) else 0 end + coalesce(best.rank, 0) as rank
       from threadline.threads t
       left join lateral (
@@ -65,10 +65,8 @@ function find ({ websearch, open }: SearchQuery, offset: number, limit: number):
       order by rank desc, t.updated_at desc, t.thread_id desc
       limit ${limit} offset ${offset}
     )
-    select ${sql.join(viewed.map((name) => sql.ref(`t.${name}`)))},
-      m.message_id, m.role, m.created_at as message_created_at, left(coalesce(m.content, t.title), 32000) as content
+    select found.*, m.role, m.created_at as message_created_at, left(coalesce(m.content, found.title), 32000) as content
     from found
-    join threadline.threads t on t.thread_id = found.thread_id and t.user_id = ${userId}
     left join threadline.messages m
       on m.thread_id = found.thread_id and m.message_id = found.message_id and m.user_id = ${userId}
     order by found.rank desc, found.updated_at desc, found.thread_id desc`

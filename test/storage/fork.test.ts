@@ -129,7 +129,7 @@ onEachDatabase(t, async (t, { storage }) => {
   })
 
   t.test('a foreign thread is as unknown as one that does not exist, also with one of its messages', async (t) => {
-    // kill: leave the comparison of `user_id` out of `lock_thread` (lib/storage/migrations/0007-message-tree-accept.ts), without the policies
+    // kill: let `lock_thread` return no thread instead of raising (lib/storage/migrations/0007-message-tree.ts)
     const [alice, bob] = [newcomer(), newcomer()]
     const { threadId, answer } = await conversation(alice)
 

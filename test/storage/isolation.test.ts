@@ -27,6 +27,9 @@ async function findsNothing (t: Test, storage: Storage, stranger: Identity, { th
       const { threads: listed, total } = await threads.list({ limit: 100, state })
       t.ok(listed.length === total && listed.every((thread) => thread.thread_id !== threadId), `threads.list of ${state} ones`)
     }
+    const farthest = Buffer.from(JSON.stringify(['threads 1', [Number.MAX_SAFE_INTEGER, threadId]])).toString('base64url')
+    const behind = await threads.list({ limit: 100, cursor: farthest })
+    t.ok(behind.threads.every((thread) => thread.thread_id !== threadId), 'threads.list with a cursor that names it')
     t.same((await threads.search('hello', { limit: 100 })).results, [], 'threads.search')
     await t.rejects(threads.fork(threadId, newThreadId(), {}), noThread, 'threads.fork')
     await t.rejects(threads.fork(threadId, newThreadId(), { messageId }), noThread, 'threads.fork')
@@ -81,6 +84,7 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
     // kill: open the unit of work in the name of another user (lib/storage/unit-of-work.ts, `asUser`)
     const [alice, bob] = [newcomer(), newcomer()]
     const hers = await workingRun(storage, alice)
+    await as(alice, async () => await storage.threads.create(newThreadId(), { title: 'Hello' }))
     await as(bob, async () => await storage.threads.create(newThreadId()))
 
     await findsNothing(t, storage, bob, hers)

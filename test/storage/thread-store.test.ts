@@ -124,7 +124,7 @@ onEachDatabase(t, async (t, { storage, ask }) => {
   })
 
   t.test('a cursor is a place and no right: another user goes on among their own threads', async (t) => {
-    // kill: leave the comparison of `user_id` out of `threadsIn` (lib/storage/thread-list.ts), and the policy off the table
+    // kill: open the unit of work in the name of another user (lib/storage/unit-of-work.ts, `asUser`)
     const [alice, bob] = [newcomer(), newcomer()]
     const his = await createThreads(bob, 2)
     await createThreads(alice, 4)

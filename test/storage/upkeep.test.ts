@@ -99,17 +99,23 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
     t.same(await rowsOf(alice, ended.threadId), before)
   })
 
-  t.test('a thread is worked on in the name of its own user only', async (t) => {
-    // kill: leave the comparison of `user_id` out of `purge_thread`, `delete_threads` or `expire_events`, without the policies
+  t.test('a thread is worked on in the name of its own user only, also without any policy', async (t) => {
+    // kill: leave the comparison of `user_id` out of `purge_thread` or `expire_events` in lib/storage/migrations/0009-retention.ts
     const { user: alice, ended } = await settler(storage, ask)
     const bob = newcomer()
     await removed(alice, ended.threadId, 31)
     const before = await rowsOf(alice, ended.threadId)
     const call = async (name: string) => await units.asOwners(async (unit) => await unit.lastRows(
-      sql<{ done: number }>`select done from ${sql.ref(`threadline.${name}`)}(${bob.userId}, ${ended.threadId}, now(), 10) done`))
+      sql<{ done: number }>`select done from ${sql.ref(`threadline.${name}`)}(${bob.userId}, ${ended.threadId}, now(), 1) done`))
 
-    t.same(await call('purge_thread'), [{ done: 0 }])
-    t.same(await call('expire_events'), [{ done: 0 }])
+    for (const policies of ['enable', 'disable']) {
+      const switching = ['threads', 'runs', 'run_events'].map((table) => `alter table threadline.${table} ${policies} row level security`)
+      await ask(switching.join(';'))
+      t.same(await call('purge_thread'), [{ done: 0 }])
+      t.same(await call('expire_events'), [{ done: 0 }])
+    }
+    for (const table of ['threads', 'runs', 'run_events']) await ask(`alter table threadline.${table} enable row level security`)
+
     t.same(await rowsOf(alice, ended.threadId), before)
     await as(alice, async () => await storage.account.erase())
   })

@@ -99,19 +99,17 @@ async function createForkThread (db: Kysely<unknown>): Promise<void> {
       insert into threadline.threads (thread_id, user_id, title) values (p_target, owner_id, coalesce(p_title, source.title));
 
       with recursive way as (
-        select m.message_id, m.parent_id, 1 as distance from threadline.messages m
+        select m.*, 1 as distance from threadline.messages m
           where m.thread_id = p_source and m.user_id = owner_id and m.message_id = last_id
         union all
-        select m.message_id, m.parent_id, way.distance + 1 from way
+        select m.*, way.distance + 1 from way
           join threadline.messages m on m.thread_id = p_source and m.user_id = owner_id and m.message_id = way.parent_id
       ), copies as materialized (
         select way.*, threadline.new_message_id() as copy_id from way
       )
       insert into threadline.messages (thread_id, message_id, user_id, parent_id, turn, role, content, metadata, created_at)
-        select p_target, c.copy_id, owner_id, before.copy_id, m.turn, m.role, m.content, m.metadata, m.created_at
-          from copies c
-          join threadline.messages m on m.thread_id = p_source and m.user_id = owner_id and m.message_id = c.message_id
-          left join copies before on before.message_id = c.parent_id
+        select p_target, c.copy_id, owner_id, before.copy_id, c.turn, c.role, c.content, c.metadata, c.created_at
+          from copies c left join copies before on before.message_id = c.parent_id
           order by c.distance desc;
       if not found and p_message_id is not null then
         raise exception 'There is no such message' using errcode = 'TL006';
