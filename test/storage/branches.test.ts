@@ -10,6 +10,17 @@ onEachDatabase(t, async (t, { storage }) => {
 
   const talk = async (...lines: readonly string[]) => await startTalk(storage, lines)
 
+  t.test('E70 messages that come at once stand one after the other on one branch', async (t) => {
+    // kill (on a server): take `for no key update` from `lock_thread`, in lib/storage/migrations/0007-message-tree.ts
+    const { say, page, branch } = await talk('one')
+    const lines = Array.from({ length: 10 }, (_, index) => `line ${index}`)
+
+    await Promise.all(lines.map(async (line) => await say(line)))
+
+    t.same((await branch()).slice(2).toSorted(), lines)
+    t.ok((await page()).every((message) => message.sibling_ids.length === 1))
+  })
+
   t.test('an edited message stands beside the one that it replaces, and what followed stays on its own branch', async (t) => {
     const { alice, threadId, say, answer, page, branch } = await talk('one', 'two')
     const [, , two] = await page()
