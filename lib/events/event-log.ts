@@ -21,6 +21,8 @@ export interface EventLog {
   append (event: NewThreadEvent, attempt: number): Promise<ThreadEvent>
   follow (threadId: ThreadId, receive: (event: ThreadEvent) => void): Unfollow
   read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
+  /** Keeps nothing at hand any more of one thread of the active user, or of all of them: what is stored has been hidden or erased. */
+  forget (threadId?: ThreadId): void
   /** Followed threads; 0 when nobody is connected. */
   readonly followed: number
   /** Waits for what is being appended, then refuses everything. */

@@ -56,6 +56,14 @@ export class RecentEvents {
     return Array.from({ length: limit }, (_event, index) => this.#slot(ring, after + 1 + index)).filter((event) => event !== undefined)
   }
 
+  /** Lets go of one thread of the active user, or of all of them. */
+  forget (only?: ThreadId): void {
+    const reader = currentIdentity()
+    for (const [threadId, ring] of this.#rings) {
+      if ((only ?? threadId) === threadId && isOwner(reader, { userId: ring.owner })) this.#drop(threadId, ring)
+    }
+  }
+
   #put (ring: Ring, event: ThreadEvent): void {
     ring.slots[event.sequence % this.#limits.perThread] = event
     ring.last = event.sequence
@@ -73,11 +81,13 @@ export class RecentEvents {
   }
 
   #forgetOldest (): void {
-    for (const [threadId, ring] of this.#rings) {
-      this.#rings.delete(threadId)
-      this.#size -= sizeOf(ring)
-      return
-    }
+    const [oldest] = this.#rings
+    if (oldest !== undefined) this.#drop(...oldest)
+  }
+
+  #drop (threadId: ThreadId, ring: Ring): void {
+    this.#rings.delete(threadId)
+    this.#size -= sizeOf(ring)
   }
 }
 

@@ -89,6 +89,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
     async read (threadId, after, limit) {
       return recent.read(threadId, after, limit) ?? await store.read(threadId, after, limit)
     },
+    forget: (threadId) => { recent.forget(threadId) },
     get followed () { return followers.size },
     close: () => writer.close()
   }

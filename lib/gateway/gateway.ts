@@ -91,7 +91,7 @@ export function createGateway (options: GatewayOptions): Gateway {
   let draining = false
   const refuseWhenDraining = (): void => { if (draining) throw new ThreadlineError('THREADLINE_SHUTTING_DOWN') }
 
-  const requests = createRequests({ ...parts, tools: options.tools, admit: refuseWhenDraining })
+  const requests = createRequests({ ...parts, log, tools: options.tools, admit: refuseWhenDraining })
   const streams = createEventStreams({
     ...options,
     ...parts,

@@ -2,6 +2,7 @@ import { attributes } from '../context/attributes.ts'
 import { currentIdentity, enterWithin } from '../context/current-thread.ts'
 import { withHop } from '../context/hop.ts'
 import { ThreadlineError, toPublicError } from '../errors.ts'
+import type { EventLog } from '../events/event-log.ts'
 import { eraseUser } from '../handlers/erase-user.ts'
 import { exportThread, type ExportFormat, type ThreadExport } from '../handlers/export-thread.ts'
 import type { HandlerTools } from '../handlers/handler.ts'
@@ -37,6 +38,7 @@ export interface Requests {
 
 export interface RequestsOptions {
   readonly tools: HandlerTools
+  readonly log: Pick<EventLog, 'forget'>
   readonly registry: ConnectionRegistry
   readonly membership: ThreadMembership
   readonly window: MessageWindow
@@ -45,7 +47,7 @@ export interface RequestsOptions {
 }
 
 export function createRequests (options: RequestsOptions): Requests {
-  const { tools, registry, window, admit } = options
+  const { tools, log, registry, window, admit } = options
 
   function count (): void {
     admit()
@@ -69,6 +71,7 @@ export function createRequests (options: RequestsOptions): Requests {
     async eraseUser () {
       count()
       const erased = await asHandler('erase_user', () => eraseUser(tools))
+      log.forget()
       const goodbye = createEvent('error', toPublicError(new ThreadlineError('THREADLINE_UNAUTHENTICATED', 'All of this user was erased')))
       for (const connection of registry.getUserConnections()) {
         writeAsHop(connection, goodbye)

@@ -52,6 +52,9 @@ export class Subscriptions {
     this.#audiences.delete(keyOf(threadId))
   }
 
+  /** The thread is no more: nothing of it is kept at hand. */
+  forget (threadId: ThreadId): void { this.#options.log.forget(threadId) }
+
   /** Tells an event of the active identity to its thread's connections on this node. One that fails does not hinder the others. */
   deliver (event: ThreadEvent): Delivery {
     const audience = this.#audiences.get(keyOf(event.thread_id))

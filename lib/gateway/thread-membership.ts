@@ -53,9 +53,10 @@ export class ThreadMembership {
     this.#tellPresence(threadId)
   }
 
-  /** Takes every connection of the user out of the active thread, also those that are about to enter it. */
+  /** Takes every connection of the user out of the active thread, which is no more, also those that are about to enter it. */
   vacate (): void {
     const { threadId } = currentThread()
+    this.#subscriptions.forget(threadId)
     for (const connection of this.#registry.getUserConnections()) {
       if (!connection.wants(threadId)) continue
       connection.drop(threadId)

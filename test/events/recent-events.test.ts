@@ -43,6 +43,26 @@ t.test('another user gets nothing of a thread, as if it were not here', async (t
   t.throws(() => recent.read(alice.threadId, 0, 4), { code: 'THREADLINE_NO_CONTEXT' })
 })
 
+// kill: the isOwner of `forget` in lib/events/recent-events.ts.
+t.test('a user lets go of a thread, or of all, and of no other user\'s', async (t) => {
+  const recent = new RecentEvents({ perThread: 4, total: 100 })
+  const [first, second, his] = [newRun('alice'), newRun('alice'), newRun('bob')]
+  for (const run of [first, second, his]) fill(recent, run, 1, 4)
+  const forget = (user: RunIdentity, run?: RunIdentity): void => {
+    enterThread(createIdentity({ userId: user.userId }), () => { recent.forget(run?.threadId) })
+  }
+
+  forget(his, first)
+  t.equal(recent.size, 12)
+  forget(first, second)
+  t.equal(readAs(first, recent, second, 0, 4), undefined)
+  t.same(readAs(first, recent, first, 0, 4), [1, 2, 3, 4])
+  forget(first)
+  t.equal(readAs(first, recent, first, 0, 4), undefined)
+  t.same(readAs(his, recent, his, 0, 4), [1, 2, 3, 4])
+  t.equal(recent.size, 4)
+})
+
 // kill: let `add` of lib/events/recent-events.ts go on with the ring whatever the sequence is.
 t.test('a thread to which another process has appended starts anew', async (t) => {
   const recent = new RecentEvents({ perThread: 8, total: 100 })

@@ -43,7 +43,6 @@ class KeepingOutbox implements Outbox {
   }
 
   close (reason: CloseReason): void { this.closed ??= reason }
-  open (): void {}
   ping (): void {}
   terminate (): void { this.close('internal') }
 }
