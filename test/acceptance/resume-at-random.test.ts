@@ -29,7 +29,7 @@ interface Stay { readonly way: 'handshake' | 'entered' | 'elsewhere', readonly e
 
 const stay = fc.record<Stay>({ way: fc.constantFrom('handshake', 'entered', 'elsewhere'), events: fc.integer({ min: 1, max: 30 }) })
 
-// kill: let `holdBack` of lib/gateway/connection.ts answer false; or leave out `sequence <= told.to` in `#offer` of lib/gateway/subscriptions.ts.
+// kill: let `#offer` of lib/gateway/subscriptions.ts send what the connection has been told already.
 t.test('G91 D47 tabs that are cut off at any point of a run in flight get every event once, and missed and live ones in order', async (t) => {
   const words = 40
   const total = 3 + 2 * words
