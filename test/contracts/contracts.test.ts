@@ -26,8 +26,11 @@ async function read<Document> (path: string): Promise<Document> {
 }
 
 t.test('every route tells what it takes and what it answers, in good and in bad', async (t) => {
+  const untold = server.routes.filter(({ schema }) => schema?.hide === true)
+
   t.ok(server.routes.length > 10)
   t.same(gapsOfRoutes(server.routes), [])
+  t.same(untold.filter(({ url }) => url !== '/v1/docs' && !url.startsWith('/v1/docs/')), [], 'only the page to read is no part of the contract')
 })
 
 t.test('every command has an answer, every message a schema, and an example that matches it', async (t) => {
