@@ -309,7 +309,7 @@ t.test('K132 a foreign thread in the connect request is as unknown as one that d
   t.strictSame((await owner.settled()).map(({ type }) => type), ['connection_established', 'presence', 'pong'])
 })
 
-// Kill: listen to `message` a turn later, in `listen` of lib/gateway/gateway.ts.
+// Kill: listen to `message` a turn later, in `listenToSocket` of lib/gateway/listen-to-socket.ts.
 t.test('G95 messages that come in one packet with the handshake are handled once, in the right thread', async (t) => {
   const thread = await threadOf('peggy')
   const first = { type: 'user_message', id: 'first', payload: { content: 'before I was greeted' } }
@@ -334,7 +334,7 @@ t.test('G95 messages that come in one packet with the handshake are handled once
   t.same(new Set(served.map(({ identity: { userId, threadId } }) => `${userId} ${threadId}`)), new Set([`peggy ${thread}`]))
 })
 
-// Kill: give each frame to `receiveFrame` as it comes, in `takeFrame` of lib/gateway/gateway.ts.
+// Kill: give each frame to `receiveFrame` as it comes, in `takeFrame` of lib/gateway/listen-to-socket.ts.
 t.test('G94 messages that are sent before the connection is ready wait, and are handled once each in their order', async (t) => {
   const thread = await threadOf('quentin')
   const { connect, ready } = await startSlowGateway(t)

@@ -298,7 +298,7 @@ t.test('H114 who types in a thread is told so, and so are the other sockets of t
   }
 })
 
-// Kill: watch the token from the start of `listen`, in lib/gateway/gateway.ts.
+// Kill: watch the token from the start, in the constructor of lib/gateway/attachment.ts.
 t.test('the first word comes before any other, also where the token is about to expire', async (t) => {
   const thread = await threadOf(server, 'kim')
   const { storage } = server.app
@@ -380,7 +380,7 @@ t.test('a renewal that ends after its socket watches no token', async (t) => {
   t.strictSame(server.log.filter((line) => line['user_id'] === 'olga'), [], 'nobody is told that it has expired')
 })
 
-// Kill: let the inbox open where establishing has failed, in `listen` of lib/gateway/gateway.ts.
+// Kill: let the inbox open where establishing has failed, in `listenToSocket` of lib/gateway/listen-to-socket.ts.
 t.test('a connection that could not be told its first word is closed, and handles nothing', async (t) => {
   const thread = await threadOf(server, 'peggy')
   const { storage } = server.app
@@ -430,7 +430,7 @@ t.test('G93 a client that reads too slowly is closed with 4508 and has every fra
   t.match(await again.ask({ type: 'ping', payload: {} }), { type: 'pong' })
 })
 
-// Kill: count the largest frame in `send` of lib/gateway/outbox.ts as well.
+// Kill: count the largest frame in lib/gateway/unread-bound.ts as well.
 t.test('an answer that is larger than the bound of the outbox reaches a client that reads', async (t) => {
   const thread = await longThread('rupert')
   const socket = await server.connect('rupert')
