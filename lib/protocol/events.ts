@@ -5,7 +5,7 @@ import { connectionIdPattern, runIdPattern, uuidPattern, type EventId, type Requ
 /** What the server sends over `threadline.v1`: one shape for all, the payload by type. */
 
 const Uuid = Type.String({ pattern: uuidPattern })
-const Timestamp = Type.String({ description: 'ISO 8601, UTC' })
+const Timestamp = Type.String({ format: 'date-time', description: 'ISO 8601, UTC' })
 const ErrorBody = Type.Object({
   code: Type.Unsafe<ErrorCode>(Type.Enum([...errorCodes])),
   message: Type.String(),

@@ -17,6 +17,7 @@ t.test('an event that differs from its schema is named: a field that is missing,
     t.match(mismatchesOfEvent({ ...event, secret: 1 }), [new RegExp(`^event ${type} `)], `${type} with a field more`)
     t.match(mismatchesOfEvent({ ...event, payload: { ...payloadOf(event), secret: 1 } }), [new RegExp(`^event ${type} /payload`)], `${type} with a field more in its payload`)
     t.match(mismatchesOfEvent({ ...event, event_id: 'x' }), [/event_id/], `${type} with another id`)
+    t.match(mismatchesOfEvent({ ...event, timestamp: 'now' }), [/timestamp/], `${type} at no time`)
   }
   t.match(mismatchesOfEvent({ ...eventExample('pong'), type: 'pang' }), ['event pang has no schema'])
   t.match(mismatchesOfEvent('pong'), ['event string has no schema'])
