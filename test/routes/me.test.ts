@@ -25,7 +25,8 @@ t.test('whoever asks is told who they are and what they have used, and nothing o
   t.match(theirs, { status: 200, body: { user_id: 'ben', usage: { threads: 0, messages: 0, runs: 0, models: [] } } })
 })
 
-// Kill: leave the user out of every `delete` in `erase` of lib/storage/account-store.ts, and row-level security off.
+// Kill: leave the user out of `erase_user` and `delete_threads` in lib/storage/migrations/0009-retention.ts, and let the policies of
+// 0002-row-level-security.ts be `true`: each of the two alone is held by the other.
 t.test('whoever asks for it is erased: runs are stopped, everything is gone, connections are shown out, and others notice nothing', async (t) => {
   const call = await httpClient(server, 'carol')
   const [thread, busy] = [await server.thread('carol'), await server.thread('carol')]

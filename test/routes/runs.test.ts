@@ -175,7 +175,7 @@ t.test('a message that takes the turn of another stops it, and keeps what it has
   }
 })
 
-// Kill: leave `require` of the named threads out of `identityOfCommand` in lib/gateway/identity-of-command.ts.
+// Kill: translate no error in `inThreadOf` of routes/runs.ts.
 t.test('a run of another user is as unknown as one that never was, and is neither read nor stopped', async (t) => {
   const call = await httpClient(server, 'mallory')
   const [foreign, own] = [await server.thread('gina'), await server.thread('mallory')]
