@@ -48,7 +48,6 @@ t.test('F73 F74 G96 a message is accepted, its run told from first to last as ov
   await socket.close()
 })
 
-// Kill: accept the message before the reader is put into the thread (`accept` before `membership.enter` in lib/gateway/run-stream.ts).
 t.test('G95 G96 however quick its run, no reader misses the beginning of it', async (t) => {
   const hasty = await listener(t, server, 'hasty')
   const threads = await Promise.all(Array.from({ length: 10 }, () => server.thread('hasty')))

@@ -18,8 +18,9 @@ const { agent: halting, halted } = createHaltingAgent()
 const pages = 192
 const verbose = defineAgent({
   name: 'verbose',
-  async * run () {
+  async * run ({ content, signal }) {
     for (let page = 0; page < pages; page += 1) yield { type: 'thinking', message: `${page} `.padEnd(100_000, 'x') }
+    if (content === 'until stopped') await reasonOf(signal)
   }
 })
 const quick = defineAgent({ name: 'quick', async * run ({ content }) { yield { type: 'text', text: content } } })
@@ -30,6 +31,7 @@ const { storage, gateway } = server.app
 const haltedAt = (content: string) => halted.next((run) => run.content === content)
 const runOf = ({ events: [first] }: TestStream) => toRunId(first?.run_id)
 
+// Kill: let `stopWhenLeft` in lib/gateway/run-stream.ts stop the run whatever ended the stream.
 t.test('H101 a reader whose token expires is told and let go, and a run that it started goes on', async (t) => {
   const thread = await server.thread('expiring')
   const expiring = await listener(t, server, 'expiring', 2)
@@ -45,6 +47,7 @@ t.test('H101 a reader whose token expires is told and let go, and a run that it 
     t.match(stream.events.at(-1), { type: 'error', user_id: 'expiring', payload: { code: 'THREADLINE_TOKEN_EXPIRED' } })
     t.same(stream.goodbye, { code: 4401, reason: 'notAuthenticated' })
   }
+  await readThread(storage, 'expiring', thread) // whatever was to be done to the run is done by now: the storage answers in turn
   t.equal(run.signal.aborted, false)
   run.goOn()
   t.match(await endOfRun(server.app, 'expiring', runOf(starter)), { payload: { status: 'completed' } })
@@ -70,14 +73,11 @@ t.test('G93 a reader that does not read is let go, and has everything once when 
 t.test('G93 with on_disconnect: cancel the run of a reader that does not read is stopped', async (t) => {
   const thread = await server.thread('asleep')
   const asleep = await listener(t, server, 'asleep')
-  const reader = await asleep.run(thread, { content: 'on and on', agent: 'verbose', on_disconnect: 'cancel' })
+  const reader = await asleep.run(thread, { content: 'until stopped', agent: 'verbose', on_disconnect: 'cancel' })
   await reader.until('message_accepted')
   reader.pause()
 
-  const end = await endOfRun(server.app, 'asleep', runOf(reader))
-
-  t.match(end, { payload: { status: 'cancelled' } })
-  t.ok(end.sequence < pages, 'long before it would have ended')
+  t.match(await endOfRun(server.app, 'asleep', runOf(reader)), { payload: { status: 'cancelled', reason: 'cancelled' } })
 })
 
 t.test('E64 the streams of a thread that is deleted say so, and are complete', async (t) => {
@@ -168,5 +168,6 @@ t.test('A11 K130 at shutdown every reader is told to come back, and nothing hold
 })
 
 async function reasonOf (signal: AbortSignal): Promise<unknown> {
+  if (signal.aborted) return signal.reason
   return await new Promise((resolve) => { signal.addEventListener('abort', () => { resolve(signal.reason) }) })
 }

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { enterThread } from '../../lib/context/current-thread.ts'
 import { createIdentity } from '../../lib/context/identity.ts'
 import { isThreadlineError, ThreadlineError } from '../../lib/errors.ts'
+import type { Engine } from '../../lib/engine/engine.ts'
 import type { EventLog } from '../../lib/events/event-log.ts'
 import type { Connection } from '../../lib/gateway/connection.ts'
 import type { FollowedThread } from '../../lib/gateway/event-streams.ts'
@@ -12,16 +13,18 @@ import { createGateway, type Gateway } from '../../lib/gateway/gateway.ts'
 import { newRunId, toUserId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
+import { endOfRun } from '../support/run-end.ts'
 import { someDelta } from '../support/some-events.ts'
 import { startServer } from '../support/start-server.ts'
 import { readThread } from '../support/stored-thread.ts'
 import { openStream, TestStream, type HttpAnswer } from '../support/test-stream.ts'
 import { watchViolations } from '../support/violations.ts'
+import { within } from '../support/within.ts'
 
 // Event streams of a gateway of its own, over real HTTP, whose parts can fail or wait.
 
 const server = await startServer(t, { env: { DEFAULT_AGENT: 'echo' } })
-const { storage, eventLog } = server.app
+const { storage, eventLog, engine } = server.app
 const alice = toUserId('alice')
 const away = new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE')
 
@@ -31,10 +34,10 @@ interface OwnStreams {
   run (threadId: ThreadId, content: string): Promise<TestStream | HttpAnswer>
 }
 
-async function startStreams (t: Test, exchanged: { storage?: Storage, log?: EventLog }): Promise<OwnStreams> {
-  const { agents, engine, config, log: logger, authentication } = server.app
+async function startStreams (t: Test, exchanged: { storage?: Storage, log?: EventLog, engine?: Engine }): Promise<OwnStreams> {
+  const { agents, config, log: logger, authentication } = server.app
   const gateway = createGateway({
-    tools: { storage: exchanged.storage ?? storage, agents, engine, defaultAgent: config.defaultAgent, maxWaitingRuns: 8 },
+    tools: { storage: exchanged.storage ?? storage, agents, engine: exchanged.engine ?? engine, defaultAgent: config.defaultAgent, maxWaitingRuns: 8 },
     log: exchanged.log ?? eventLog,
     logger,
     limits: { ...config, tokenNoticeMs: 60_000, closeTimeoutMs: 2_000 },
@@ -65,7 +68,7 @@ async function startStreams (t: Test, exchanged: { storage?: Storage, log?: Even
     gateway,
     follow: (followed) => asking((response) => gateway.followThread(response, caller, followed)),
     run: (threadId, content) => asking((response) => gateway.streamRun(response, caller, {
-      threadId, command: { type: 'user_message', thread_id: threadId, payload: { content } }, onDisconnect: 'continue'
+      threadId, command: { type: 'user_message', thread_id: threadId, payload: { content, multitask_strategy: 'interrupt' } }, onDisconnect: 'continue'
     }))
   }
 }
@@ -115,6 +118,24 @@ t.test('G91 a stream whose storage fails in the middle ends with a goodbye, and 
   t.same(back.runEvents.map(({ sequence }) => sequence), Array.from({ length: last - 2 }, (_, index) => index + 3))
 })
 
+// Kill: send the message before the reader is put into the thread (`accept` before `membership.enter` in lib/gateway/run-stream.ts).
+t.test('G95 G96 a run that has ended before its acceptance is told is told from its first event', async (t) => {
+  const thread = await server.thread('alice')
+  const stop: Engine['stop'] = async ({ before }) => {
+    if (before !== undefined) await endOfRun(server.app, 'alice', before)
+    return []
+  }
+  const streams = await startStreams(t, { engine: { ...engine, load: engine.load, stop } })
+
+  const reader = streamOf(await streams.run(thread, 'quicker than its acceptance'))
+  await within(() => `the end, after ${reader.events.map(({ type }) => type).join(', ')}`, reader.closed, 10_000)
+
+  const { events } = await readThread(storage, 'alice', thread)
+  t.equal(reader.events[0]?.type, 'message_accepted')
+  t.ok(events.length > 0)
+  t.strictSame(reader.runEvents, events)
+})
+
 t.test('G95 a node that drains while a stream begins still tells what has been done, and then goodbye', async (t) => {
   const thread = await server.thread('alice')
   const [arrived, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -140,7 +161,7 @@ t.test('G95 a node that drains while a stream begins still tells what has been d
   t.match(await streams.run(thread, 'too late'), { status: 503, text: /shutting down/ })
 })
 
-// Kill: leave the guard of the connection (`guard({ userId: this.userId, …`) out of `writeThreadEvent` in lib/gateway/connection.ts.
+// Kills: leave the guard of the connection (`guard({ userId: this.userId …`) out of `writeThreadEvent` in lib/gateway/connection.ts, or out of `write`.
 t.test('D44 D50 what is not for its reader is not written to a stream, whoever asks for it', async (t) => {
   const [thread, other] = [await server.thread('alice'), await server.thread('bob')]
   const streams = await startStreams(t, {})
@@ -155,10 +176,12 @@ t.test('D44 D50 what is not for its reader is not written to a stream, whoever a
     const identity = createIdentity({ userId: toUserId(user), threadId, runId: event.run_id })
     t.throws(() => enterThread(identity, () => connection.writeThreadEvent(event, JSON.stringify(event))), { code: 'THREADLINE_CONTEXT_MISMATCH' })
   }
-  t.throws(() => actingAs('bob', () => connection.write(strange)), { code: 'THREADLINE_CONTEXT_MISMATCH' })
+  for (const event of [strange, { ...strange, user_id: toUserId('bob') }]) {
+    t.throws(() => actingAs('bob', () => connection.write(event)), { code: 'THREADLINE_CONTEXT_MISMATCH' })
+  }
 
   connection.close('drain')
   await reader.closed
   t.same(reader.runEvents, [])
-  t.equal(violations.length, 3)
+  t.equal(violations.length, 4)
 })
