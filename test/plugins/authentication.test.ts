@@ -10,7 +10,7 @@ import { currentIdentity, tryCurrentIdentity } from '../../lib/context/current-t
 import me from '../../routes/me.ts'
 import tickets from '../../routes/tickets.ts'
 import {
-  createSigningKey, http, inSeconds, issuer, audience, openSocket, signToken, startKeyServer, startServer, type Handshake
+  createSigningKey, http, inSeconds, issuer, audience, openSocket, signToken, startKeyServer, startServer, unused, type Handshake
 } from '../support/authentication.ts'
 import { collectSpans } from '../support/spans.ts'
 
@@ -193,7 +193,7 @@ t.test('the caller is told whom the server takes him for', async (t) => {
   const { status, body } = await http(`${origin}/v1/me`, { token: await signToken({ sub: 'Zoë 🦊', exp }) })
 
   t.equal(status, 200)
-  t.strictSame(body, { user_id: 'Zoë 🦊', token_expires_at: new Date(exp * 1000).toISOString() })
+  t.strictSame(body, { user_id: 'Zoë 🦊', token_expires_at: new Date(exp * 1000).toISOString(), usage: unused })
 })
 
 t.test('a ticket is not to be cached', async (t) => {

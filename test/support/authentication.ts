@@ -100,11 +100,18 @@ export async function buildServer (t: Test, options: ServerOptions = {}) {
   return { app, log: () => chunks.join('') }
 }
 
+/** What a user has used of whom nothing is kept. */
+export const unused = { threads: 0, messages: 0, runs: 0, models: [] }
+
 function registerAll (app: FastifyInstance, { env = secretEnvironment, routes, tickets = createMemoryTicketStore() }: ServerOptions): void {
   app.register(config, { env })
   app.register(requestId)
   app.register(errors)
-  app.register(fp(async (instance) => { instance.decorate('storage', { tickets } as never) }, { name: 'storage' })) // all that authentication uses
+  app.register(fp(async (instance) => {
+    // all that authentication and the routes of an account use
+    instance.decorate('storage', { tickets, account: { usage: async () => unused } } as never)
+    instance.decorate('gateway', { count () {} } as never)
+  }, { name: 'storage' }))
   app.register(authentication)
   app.register(websocket)
   app.register(async (instance) => { routes?.(instance) })
