@@ -25,6 +25,7 @@ const kinds = {
 /** A conversation to take along. */
 export default async function exports (app: FastifyInstance): Promise<void> {
   protocolRoutes(app).get('/v1/threads/:thread_id/export', {
+    exposeHeadRoute: false, // it would read the whole thread, to send nothing
     schema: {
       operationId: 'exportThread',
       tags: ['Threads'],

@@ -112,6 +112,16 @@ t.test('an export is read no faster than its client takes it, and no further onc
   t.ok(atTheEnd <= untaken + 1, `and ${atTheEnd} when it was gone`)
 })
 
+t.test('nothing is read for who asks for no more than the headers', async (t) => {
+  let pages = 0
+  exchange(t, async (history) => { pages += 1; return await history() })
+
+  const { status } = await (await httpClient(server, 'bert'))('HEAD', `/v1/threads/${long}/export`)
+
+  t.equal(status, 404)
+  t.equal(pages, 0)
+})
+
 async function longThread (user: string, chats: number): Promise<ThreadId> {
   const thread = await server.thread(user)
   const socket = await server.connect(user, { thread })
