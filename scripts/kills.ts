@@ -73,6 +73,27 @@ const kills: readonly Kill[] = [
     line: '  for (const other of more) await threads.require(toThreadId(other))',
     becomes: '  void more',
     test: 'test/contracts/matrix.test.ts'
+  },
+  {
+    what: 'the last guard before a thread\'s event is written',
+    file: 'lib/gateway/connection.ts',
+    line: "    guard({ userId: this.userId, threadId: this.threadId ?? null }, 'socket.send')",
+    becomes: '',
+    test: 'test/gateway/event-streams.test.ts'
+  },
+  {
+    what: 'the place that Last-Event-ID names',
+    file: 'lib/protocol/event-stream.ts',
+    line: '{ epoch, after: Number(after) }',
+    becomes: '{ epoch, after: Number(after) + 1 }',
+    test: 'test/acceptance/event-streams.test.ts'
+  },
+  {
+    what: 'the hearing of one run\'s reader',
+    file: 'lib/gateway/run-listening.ts',
+    line: '    if (event.sequence !== undefined) return event.run_id === this.#runId',
+    becomes: '    if (event.sequence !== undefined) return true',
+    test: 'test/acceptance/run-streams.test.ts'
   }
 ]
 

@@ -1,8 +1,9 @@
 import { request, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { createParser } from 'eventsource-parser'
+import { Value } from 'typebox/value'
 import type { EventType, RunEventType, ServerEvent } from '../../lib/protocol/events.ts'
 import { isEventType, isRunEventType } from '../../lib/protocol/events.ts'
-import type { StreamClose } from '../../lib/protocol/event-stream.ts'
+import { StreamClose } from '../../lib/protocol/event-stream.ts'
 import { checkEvent } from './conformance-record.ts'
 
 /** One event as it stood in the stream. */
@@ -106,7 +107,7 @@ export class TestStream {
       checkEvent(data)
       this.events.push(data)
     } else {
-      this.goodbye = data
+      this.goodbye = Value.Parse(StreamClose, data)
     }
     this.#ask()
   }
