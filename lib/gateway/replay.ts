@@ -13,7 +13,7 @@ export interface ReplayOptions {
   /** Keeps live events back; when it is lost, somebody else tells the thread, or nobody is to. */
   readonly hold: Hold
   readonly log: EventLog
-  /** Sends an event, and gives the size of its frame; 0 when it was not sent. */
+  /** Sends an event, and gives the bytes of its frame; 0 when it was not sent. */
   readonly send: (event: ThreadEvent) => number
   /** What is written before the client is waited for. */
   readonly chunkBytes: number

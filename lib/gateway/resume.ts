@@ -1,5 +1,5 @@
 import { currentThread } from '../context/current-thread.ts'
-import { ThreadlineError } from '../errors.ts'
+import { ThreadlineError, toPublicError } from '../errors.ts'
 import type { HandlerConnection } from '../handlers/handler.ts'
 import { recentMessages } from '../handlers/recent-messages.ts'
 import type { PayloadOf } from '../protocol/events.ts'
@@ -74,8 +74,8 @@ async function tellMissed (returning: Returning, { subscriptions, storage, answe
   const { connection, hold: { threadId }, position: { after }, state, told } = returning
   const { sequence } = state
   const { sent, outcome } = await sendMissed(returning, subscriptions)
-  if (outcome === 'stopped') {
-    if (connection.active) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND') // the thread was deleted meanwhile
+  if (outcome === 'stopped') { // its client is gone, or the thread was deleted meanwhile
+    if (connection.active) answer('error', toPublicError(new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')))
     return
   }
   if (outcome === 'expired') {

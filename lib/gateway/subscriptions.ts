@@ -131,7 +131,7 @@ export class Subscriptions {
     const send = (event: ThreadEvent): number => {
       const marked = mark(event)
       const frame = JSON.stringify(marked)
-      return this.send(connection, marked, frame) ? frame.length : 0
+      return this.send(connection, marked, frame) ? Buffer.byteLength(frame) : 0
     }
     return await replay(range, { connection, hold, log, send, chunkBytes, timeoutMs })
   }

@@ -313,6 +313,31 @@ t.test('G93 a long absence does not overflow a client that stops reading for a w
   await other.close()
 })
 
+t.test('E64 a thread that is deleted while a connection resumes it tells nothing more, and the connection goes on without it', async (t) => {
+  const { connect, newest } = await startGateway(t, server, { limits: { maxOutboxBytes: 100_000 } })
+  const thread = await toldThread('bob', '300x50000')
+
+  for (const way of ['handshake', 'command']) {
+    const other = await connect('bob')
+    const socket = await connect('bob', way === 'handshake' ? { thread, position: { after: 0, epoch } } : {})
+    if (way === 'command') socket.send({ type: 'resume', id: 'resuming', thread_id: thread, payload: { after: 0, epoch } })
+    await socket.next(({ sequence }) => sequence === 1)
+    socket.raw.pause()
+    while (newest().bufferedAmount === 0) await turn()
+    await other.ask({ type: 'delete_thread', payload: { thread_id: thread } })
+    socket.raw.resume()
+    const failed = await socket.until('error')
+    const told = sequencesOf(await socket.settled())
+
+    t.match(failed.payload, { code: 'THREADLINE_THREAD_NOT_FOUND' })
+    t.equal(failed.reply_to, way === 'command' ? 'resuming' : undefined)
+    t.ok(told.length < inLong)
+    t.same(told, following(0, told.length))
+    t.same(socket.ofType('resumed'), [])
+    await other.ask({ type: 'restore_thread', payload: { thread_id: thread } })
+  }
+})
+
 t.test('a replayed event is sent in the name and in the trace of its run, as it was when it was new', async (t) => {
   const thread = await toldThread('leo', '2')
   const { comeBack } = await clientOf(t, server, 'leo')
