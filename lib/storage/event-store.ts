@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { sql, type RawBuilder } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import type { NewThreadEvent, PayloadOf, ThreadEvent } from '../protocol/events.ts'
@@ -22,8 +22,7 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
     async append (batch) {
       if (batch.length === 0) return []
       const items = itemsOf(batch)
-      const call = sql<AppendedRow>`select * from threadline.append_events(${JSON.stringify([...items.values()])})`
-      const rows = await units.asOwners(async (unit) => await unit.lastRows(call))
+      const rows = await units.asOwners(async (unit) => await unit.lastRows(appending(batch, items)))
       const appended = new Map(rows.map((row) => [row.item, toAppended(row)]))
       return batch.map(({ event }) => appended.get(items.get(keyOf(event))?.item ?? -1) ?? { refused: 'run-not-active' })
     },
@@ -41,6 +40,11 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
       })
     })
   }
+}
+
+/** The append itself: within a unit that names no user, or that of the batch's only one. */
+export function appending (batch: readonly AppendedEvent[], items = itemsOf(batch)): RawBuilder<AppendedRow> {
+  return sql<AppendedRow>`select * from threadline.append_events(${JSON.stringify([...items.values()])})`
 }
 
 function eventsAfter (threadId: ThreadId, after: number, limit: number) {

@@ -58,7 +58,10 @@ export interface ThreadStore {
   suggestTitle (threadId: ThreadId, title: string): Promise<ThreadView | undefined>
   /** Takes the thread out of the list of active ones. A new message brings it back. */
   archive (threadId: ThreadId): Promise<ThreadView>
-  /** Hides the thread, and ends its unfinished runs as `cancelled`. Its rows are kept until they are purged. */
+  /**
+   * Hides the thread, and ends its unfinished runs as `cancelled`, in the log too, which nobody is told. Its rows are kept until they are
+   * purged.
+   */
   remove (threadId: ThreadId): Promise<void>
   /** Makes an archived or deleted thread an active one again, as it was. Nothing changes for an active one. */
   restore (threadId: ThreadId): Promise<ThreadView>

@@ -22,12 +22,16 @@ interface StateRow extends ThreadRow {
 /** Where a thread of the active user stands. One statement, so one moment. Throws `THREADLINE_THREAD_NOT_FOUND`. */
 export async function readThreadState (unit: UnitOfWork, threadId: ThreadId): Promise<ThreadState> {
   const row = onlyRow(await unit.lastRows(stateOf(threadId)))
-  return {
-    thread: toThreadView(row),
-    sequence: row.last_sequence,
-    keptAfter: row.kept_after,
-    activeRuns: row.runs.map(({ deltas, ...run }) => ({ ...run, text: deltas.map(({ payload }) => payload.text).join('') }))
-  }
+  return { thread: toThreadView(row), sequence: row.last_sequence, keptAfter: row.kept_after, activeRuns: activeRunsOf(row) }
+}
+
+/** The unfinished runs of the thread alone, in the middle of a unit. Throws what `readThreadState` throws. */
+export async function readActiveRuns (unit: UnitOfWork, threadId: ThreadId): Promise<readonly ActiveRun[]> {
+  return activeRunsOf(onlyRow(await unit.rows(stateOf(threadId))))
+}
+
+function activeRunsOf ({ runs }: StateRow): readonly ActiveRun[] {
+  return runs.map(({ deltas, ...run }) => ({ ...run, text: deltas.map(({ payload }) => payload.text).join('') }))
 }
 
 // The events come as they are, and their text is taken out of them here: the database cannot read every text that it keeps (`\u0000`).

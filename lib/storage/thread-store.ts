@@ -1,8 +1,8 @@
 import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
-import type { ThreadId } from '../protocol/ids.ts'
 import { forkThread } from './fork-thread.ts'
 import { anyOwnThread, ownThread, updateAnyOwnThread, updateOwnThread } from './own-thread.ts'
+import { removeThread } from './remove-thread.ts'
 import { storableText } from './storable-text.ts'
 import type { ThreadStore } from './storage.ts'
 import { query } from './tables.ts'
@@ -10,7 +10,7 @@ import { listThreads } from './thread-list.ts'
 import { searchThreads } from './thread-search.ts'
 import { readThreadState } from './thread-state.ts'
 import { onlyRow, toThreadView, viewed } from './thread-view.ts'
-import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
+import type { UnitsOfWork } from './unit-of-work.ts'
 
 const now = sql<string>`now()`
 
@@ -56,7 +56,7 @@ export function createThreadStore (units: UnitsOfWork): ThreadStore {
       return toThreadView(onlyRow(await unit.lastRows(updateOwnThread(threadId).set(changes).returning(viewed))))
     }),
 
-    remove: async (threadId) => { await units.asUser(async (unit) => { await remove(unit, threadId) }) },
+    remove: async (threadId) => { await units.asUser(async (unit) => { await removeThread(unit, threadId) }) },
 
     restore: async (threadId) => await units.asUser(async (unit) => {
       const changes = { archived_at: null, deleted_at: null }
@@ -69,13 +69,4 @@ export function createThreadStore (units: UnitsOfWork): ThreadStore {
 
     fork: async (source, target, options) => await units.asUser(async (unit) => await forkThread(unit, source, target, options))
   }
-}
-
-// Its runs end with it: nobody can follow them any more, and a start must not find them unfinished.
-async function remove (unit: UnitOfWork, threadId: ThreadId): Promise<void> {
-  onlyRow(await unit.rows(updateOwnThread(threadId).set({ deleted_at: now }).returning('thread_id')))
-  await unit.lastRows(query.updateTable('runs')
-    .set({ status: 'cancelled', finished_at: now, error: 'THREADLINE_THREAD_NOT_FOUND' })
-    .where('thread_id', '=', threadId).where('user_id', '=', currentIdentity().userId)
-    .where('status', 'in', ['queued', 'running']))
 }

@@ -2,8 +2,10 @@ import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { ThreadView } from '../../lib/protocol/events.ts'
+import { checkRunEvents } from '../../lib/protocol/run-rules.ts'
 import type { RunRecord } from '../../lib/storage/storage.ts'
 import { as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { readEvents } from '../support/stored-thread.ts'
 
 const gone = { code: 'THREADLINE_THREAD_NOT_FOUND' }
 const idsOf = (threads: readonly ThreadView[]): readonly string[] => threads.map((thread) => thread.thread_id)
@@ -200,6 +202,34 @@ onEachDatabase(t, async (t, { storage, ask }) => {
     t.equal(await as(alice, async () => await runs.claimNext(threadId)), undefined)
     t.match(await as(alice, async () => await runs.require(run.runId)), { status: 'cancelled', finishedAt: String })
     t.notOk((await runs.recoverable()).some((unfinished) => unfinished.threadId === threadId))
+  })
+
+  // kill: no `endRuns` in `removeThread` of lib/storage/remove-thread.ts, but the runs set to `cancelled`.
+  t.test('E64 a thread that was removed in the middle of its runs tells one end of each when it is restored', async (t) => {
+    const alice = newcomer()
+    const run = await runningRun(storage, alice)
+    const { threadId } = run
+    const waiting = messageOf({ threadId, content: 'And then?' })
+    await as(alice, async () => await runs.accept(waiting))
+    await events.append([startOf(run), deltaOf(run, 'So '), deltaOf(run, 'far'), eventOf(run, 'tool_executing', { tool_call_id: 'call-1', tool: 'count', parameters: {} })])
+
+    await as(alice, async () => { await threads.remove(threadId) })
+    await as(alice, async () => await threads.restore(threadId))
+    const late = await events.append([deltaOf(run), completionOf(run)])
+
+    const log = await as(alice, async () => await readEvents(storage, threadId, 100))
+    t.same(late, [{ refused: 'run-not-active' }, { refused: 'run-not-active' }])
+    t.same(log.map(({ sequence }) => sequence), [1, 2, 3, 4, 5, 6, 7])
+    t.match(log.slice(4), [
+      { type: 'tool_completed', run_id: run.runId, payload: { tool_call_id: 'call-1', tool: 'count', success: false } },
+      { type: 'agent_completed', run_id: run.runId, request_id: run.requestId, payload: { status: 'cancelled', content: 'So far' } },
+      { type: 'agent_completed', run_id: waiting.runId, agent_name: 'assistant', payload: { status: 'cancelled', content: undefined } }
+    ])
+    t.same(checkRunEvents(log.filter(({ run_id: id }) => id === run.runId)).filter(({ rule }) => rule !== 'missing'), [])
+    const { messages } = await as(alice, async () => await storage.messages.history(threadId, { limit: 10 }))
+    t.same(messages.map(({ content }) => content), ['Hello', 'So far', 'And then?'])
+    const kept = await as(alice, async () => await runs.list(threadId, { limit: 10 }))
+    t.match(kept.runs, [{ runId: waiting.runId, status: 'cancelled', finishedAt: String }, { runId: run.runId, status: 'cancelled', finishedAt: String }])
   })
 
   t.test('E64 a deleted thread can be found among the deleted ones, and is intact when it is restored', async (t) => {
