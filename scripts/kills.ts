@@ -48,8 +48,8 @@ const kills: readonly Kill[] = [
   },
   {
     what: 'the identity of a run taken from the queue',
-    file: 'lib/engine/engine.ts',
-    line: '  return enterThread(identityOfRun(run), fn, { parent: parseTraceparent(run.traceparent) })',
+    file: 'lib/engine/enter-run.ts',
+    line: '  return enterThread(identity, fn, { parent: parseTraceparent(run.traceparent) })',
     becomes: '  return fn()',
     test: 'test/acceptance/mission.test.ts'
   },
@@ -80,6 +80,27 @@ const kills: readonly Kill[] = [
     line: "    guard({ userId: this.userId, threadId: this.threadId ?? null }, 'socket.send')",
     becomes: '',
     test: 'test/gateway/event-streams.test.ts'
+  },
+  {
+    what: 'the holding back of live events',
+    file: 'lib/gateway/connection.ts',
+    line: '    if (hold === undefined) return false\n',
+    becomes: '    if (hold === undefined || hold.threadId === event.thread_id) return false\n',
+    test: 'test/acceptance/resume.test.ts'
+  },
+  {
+    what: 'the memory of what a connection was told',
+    file: 'lib/gateway/subscriptions.ts',
+    line: '    if (event.sequence <= told.to) return true',
+    becomes: '    if (event.sequence <= told.to) return this.send(connection, event, frame)',
+    test: 'test/acceptance/resume-at-random.test.ts'
+  },
+  {
+    what: 'the fence of attempt and status before an event is stored',
+    file: 'lib/storage/migrations/0007-message-tree-end.ts',
+    line: "(run.status = 'queued' or run.status = 'running' and run.attempt = event.attempt)",
+    becomes: '(run.status is not null)',
+    test: 'test/storage/event-store.test.ts'
   },
   {
     what: 'the place that Last-Event-ID names',
