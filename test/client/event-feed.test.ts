@@ -36,7 +36,7 @@ t.test('a waiting reader is given the event at once', async (t) => {
   t.equal((await second).value?.event_id, '2')
 })
 
-t.test('a reader that is too slow gets its buffer and then an error; the others are not disturbed (G93)', async (t) => {
+t.test('G93 a reader that is too slow gets its buffer and then an error; the others are not disturbed', async (t) => {
   const feed = new EventFeed()
   const slow = feed.read({ maxBuffered: 2 })
   const quick = feed.read({ maxBuffered: 3 })

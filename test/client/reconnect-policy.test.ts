@@ -5,7 +5,7 @@ import { closeCodes, mayReconnect as mayReconnectByProtocol } from '../../lib/pr
 
 const policy = { ...defaultReconnectPolicy, baseMs: 100, maxMs: 1_500 }
 
-t.test('the bound of the delay doubles with each attempt up to its maximum (G97)', async (t) => {
+t.test('G97 the bound of the delay doubles with each attempt up to its maximum', async (t) => {
   const almostOne = (): number => 0.999_999
 
   const bounds = [0, 1, 2, 3, 4, 5, 50, 5_000].map((attempt) => reconnectDelayMs(attempt, policy, almostOne) + 1)
@@ -13,7 +13,7 @@ t.test('the bound of the delay doubles with each attempt up to its maximum (G97)
   t.same(bounds, [100, 200, 400, 800, 1_500, 1_500, 1_500, 1_500])
 })
 
-t.test('the delay is spread over all that is below its bound (G97)', async (t) => {
+t.test('G97 the delay is spread over all that is below its bound', async (t) => {
   t.equal(reconnectDelayMs(3, policy, () => 0), 0)
   t.equal(reconnectDelayMs(3, policy, () => 0.5), 400)
   t.equal(reconnectDelayMs(9, policy, () => 0.5), 750)

@@ -15,7 +15,7 @@ t.test('after a drop the client', async (t) => {
   const server = await startScriptedServer(t)
   const connected = (t: Test, given?: Parameters<typeof startConnected>[2]): ReturnType<typeof startConnected> => startConnected(t, server, given)
 
-  t.test('is in the thread of the old connection again (A15)', async (t) => {
+  t.test('A15 is in the thread of the old connection again', async (t) => {
     const { client, connection, clock, status, events } = await connected(t, { threadId: first })
     const switching = client.send({ type: 'switch_thread', payload: { thread_id: second } })
     connection.send('thread_switched', {
@@ -37,7 +37,7 @@ t.test('after a drop the client', async (t) => {
     t.equal(events.filter(({ type }) => type === 'connection_established').length, 2)
   })
 
-  t.test('waits longer each time, up to a maximum, though each attempt succeeds for a moment (G97)', async (t) => {
+  t.test('G97 waits longer each time, up to a maximum, though each attempt succeeds for a moment', async (t) => {
     const { connection, clock, status } = await connected(t, { reconnect: { baseMs: 100, maxMs: 1_000 } })
     const delaysMs: number[] = []
 
@@ -101,7 +101,7 @@ t.test('after a drop the client', async (t) => {
   }
 
   for (const code of [4400, 4401, 4403, 4408, 4409, 4413, 4429]) {
-    t.test(`stops at once when it was closed with ${code} (G97)`, async (t) => {
+    t.test(`G97 stops at once when it was closed with ${code}`, async (t) => {
       const { client, connection, clock, status, statuses } = await connected(t)
       const waiting = t.rejects(client.send(hello, { resend: true }), { code: 'CLIENT_REFUSED', closeCode: code })
       const reader = client.events()
@@ -282,7 +282,7 @@ t.test('after a drop the client', async (t) => {
     t.match(await reader.next(), { value: { sequence: 3 } })
   })
 
-  t.test('asks for the rest when it is lost again in the middle of what is told again (G91)', async (t) => {
+  t.test('G91 asks for the rest when it is lost again in the middle of what is told again', async (t) => {
     const { client, connection, clock, status } = await connected(t, { threadId: first })
     const reader = client.events()
     const thinking = (to: typeof connection, sequence: number): void => {
