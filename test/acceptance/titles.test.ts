@@ -41,6 +41,7 @@ t.test('a thread gets a title after its first answer, and every tab of its user 
   t.equal(call.options.maxOutputTokens, 32)
   t.equal(await titleOf(socket, thread), 'About bees')
   t.same((await stranger.settled()).filter(({ type }) => type === 'thread_updated'), [])
+  t.same(server.violations, [], 'and nobody was about to')
 
   t.test('once it has one, no model is asked again', async (t) => {
     const asked = titler.called
