@@ -5,12 +5,15 @@ import type { MultitaskStrategy } from '../protocol/commands.ts'
 import { newMessageId, toMessageId, toThreadId } from '../protocol/ids.ts'
 import type { Acceptance, AcceptedMessage } from '../storage/storage.ts'
 import type { HandlerConnection, HandlerTools } from './handler.ts'
+import { recentMessages } from './recent-messages.ts'
 
 /** A message with the run that answers it, or one more run for a message. */
 export interface RunRequest {
   readonly strategy: MultitaskStrategy
   /** Says that the run is durable. */
   readonly answer: 'message_accepted' | 'run_created'
+  /** It does not go on where the visible branch ended, so that whoever shows the thread has to show it anew. */
+  readonly leavesBranch: boolean
   readonly store: (thread: { readonly isNew: boolean }) => Promise<Acceptance>
 }
 
@@ -42,7 +45,11 @@ export async function acceptRun (request: RunRequest, connection: HandlerConnect
   if (isNew) await enterNewThread(acceptance, connection)
   else if (!connection.hasThread) await enterKnownThread(connection, tools)
   answer()
-  await begin(acceptance, request, connection, tools)
+  try {
+    if (request.leavesBranch) connection.tellThread('branch_selected', await recentMessages(tools.storage))
+  } finally {
+    await begin(acceptance, request, connection, tools) // it is stored: it is executed, whatever the others can be told
+  }
 }
 
 /** Throws `THREADLINE_AGENT_NOT_FOUND`. */

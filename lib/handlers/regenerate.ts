@@ -14,5 +14,5 @@ export const regenerate: Handler<'regenerate'> = async ({ id, payload }, connect
     context: {}
   })
 
-  await acceptRun({ strategy, answer: 'run_created', store }, connection, tools)
+  await acceptRun({ strategy, answer: 'run_created', leavesBranch: true, store }, connection, tools)
 }

@@ -6,5 +6,5 @@ export const startAgent: Handler<'start_agent'> = async ({ id, payload }, connec
   const { agent, input, context = {} } = payload
   const store = storingMessage({ clientId: id, content: input, agent, metadata: context }, 'enqueue', tools)
 
-  await acceptRun({ strategy: 'enqueue', answer: 'run_created', store }, connection, tools)
+  await acceptRun({ strategy: 'enqueue', answer: 'run_created', leavesBranch: false, store }, connection, tools)
 }

@@ -9,5 +9,5 @@ export const userMessage: Handler<'user_message'> = async ({ id, payload }, conn
   const { content, agent = tools.defaultAgent, multitask_strategy: strategy = 'enqueue', metadata = {}, edit_of: editOf } = payload
   const store = storingMessage({ clientId: id, content, agent, metadata, editOf }, strategy, tools)
 
-  await acceptRun({ strategy, answer: 'message_accepted', store }, connection, tools)
+  await acceptRun({ strategy, answer: 'message_accepted', leavesBranch: editOf !== undefined, store }, connection, tools)
 }

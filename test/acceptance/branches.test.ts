@@ -41,6 +41,28 @@ t.test('an edited message goes on from where the first stood, and its agent know
   t.same(told.get('and on')?.map(({ content }) => content), ['one', 're: one', 'two, edited', 're: two, edited'])
 })
 
+t.test('who else shows the thread is told of an edit and of a second answer before their runs begin', async (t) => {
+  const { socket, thread } = await talk('both', ['one'])
+  const other = await server.connect('both', { thread })
+  const elsewhere = await server.connect('both', { thread: await server.thread('both') })
+  const [one] = await visible(socket)
+
+  await socket.chat('one, edited', { edit_of: one?.message_id })
+  const again = await socket.ask({ type: 'regenerate', payload: {} })
+  await other.until('agent_completed', ({ run_id: id }) => id === again.run_id)
+
+  const seen = other.events.filter(({ type }) => type === 'branch_selected' || type === 'agent_started')
+  t.match(seen, [
+    { type: 'branch_selected', thread_id: thread, payload: { messages: [{ content: 'one, edited', parent_id: null }] } },
+    { type: 'agent_started' },
+    { type: 'branch_selected', payload: { messages: [{ content: 'one, edited' }] } },
+    { type: 'agent_started', run_id: again.run_id }
+  ])
+  t.equal(seen.length, 4)
+  t.strictSame(socket.ofType('branch_selected'), [], 'who asked for it was answered')
+  t.strictSame(await elsewhere.settled().then(() => elsewhere.ofType('branch_selected')), [])
+})
+
 t.test('the first message of a thread can be edited as well, and only messages of the user can', async (t) => {
   const { socket } = await talk('first', ['one'])
   const [one, answer] = await visible(socket)
