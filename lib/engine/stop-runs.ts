@@ -27,8 +27,8 @@ export async function stopRuns ({ runId, before, reason }: StopRequest, options:
   const { runs } = options
   const unfinished = await runs.unfinished(currentThread().threadId)
   if (runId !== undefined) await requireInThread(runs, runId)
-  const end = unfinished.findIndex((run) => run.runId === before)
-  const standing = end === -1 ? unfinished : unfinished.slice(0, end)
+  // Before a run that has ended nothing stands any more: what is unfinished is newer.
+  const standing = before === undefined ? unfinished : unfinished.slice(0, Math.max(0, unfinished.findIndex((run) => run.runId === before)))
   const wanted = standing.filter((run) => runId === undefined || run.runId === runId)
   const stopped: RunId[] = []
   for (const run of wanted.toReversed()) if (await stopOne(run, reason, options)) stopped.unshift(run.runId)

@@ -166,6 +166,22 @@ t.test('what waits is stopped before what runs, the newest first, so that nothin
   t.same(endings(log), [[third.runId, 'interrupted'], [second.runId, 'interrupted'], [running.runId, 'interrupted']])
 })
 
+// kill: let `stopRuns` in lib/engine/stop-runs.ts stop all that is unfinished when `before` is not among it.
+t.test('a run that has ended before it could take the place of others takes no newer ones with it', async (t) => {
+  const identity = newRun('alice')
+  const [running, newer] = [recordOf(identity), queued(identity)]
+  const { engine, log, began } = createQueuedEngine([Promise.resolve(running)], [running, newer])
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+
+  const stopped = await enterThread(identity, () => engine.stop({ before: newRunId(identity.threadId), reason: 'rolled_back' }))
+
+  t.same(stopped, [])
+  t.same(endings(log), [])
+  await enterThread(identity, () => engine.stop({ reason: 'cancelled' }))
+  await enterThread(identity, () => engine.idle(30_000))
+})
+
 t.test('a run that has ended while it was about to be stopped was not stopped', async (t) => {
   const identity = newRun('alice')
   const [running, ended] = [recordOf(identity), queued(identity)]
