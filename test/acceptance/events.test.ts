@@ -652,6 +652,27 @@ t.test('F84 when two appends are done and their answers are lost, each event arr
   await loseEachTwice(t, 'after')
 })
 
+// Kill: let `#offer` in lib/gateway/subscriptions.ts send every event that is not below `told.to`, instead of the next one alone.
+t.test('F84 an event that was stored, whose answer was lost each time and which the run gave up, is told in its place', async (t) => {
+  const user = 'f84-given-up'
+  const thread = await server.thread(user)
+  const assembled = await assembleServer(t, server, {
+    storage: atTheMercyOf((batch) => batch.some(({ event }) => event.type === 'agent_delta') ? 'after' : 'never'), agents: [hesitant]
+  })
+  const sockets = [await assembled.connect(user, { thread }), await assembled.connect(user, { thread })]
+
+  const completed = await sockets[0]?.chat('hello')
+  await sockets[1]?.until('agent_completed')
+
+  const { events } = await readThread(storage, user, thread)
+  t.same(events.map(({ type, sequence }) => [sequence, type]).slice(2, 4), [[3, 'agent_delta'], [4, 'agent_thinking']])
+  t.match(completed?.payload, { status: 'failed', error: { code: 'THREADLINE_STORAGE_UNAVAILABLE' } })
+  for (const socket of sockets) {
+    await socket.settled()
+    t.same(socket.runEvents, events)
+  }
+})
+
 t.test('F84 a run in whose middle the storage was away for long still tells its end, and its thread goes on', async (t) => {
   let away = false
   const assembled = await assembleServer(t, server, {

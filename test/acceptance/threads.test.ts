@@ -1,10 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
+import type { Engine } from '../../lib/engine/engine.ts'
 import type { MessageView, PayloadOf, ServerEvent } from '../../lib/protocol/events.ts'
 import { newThreadId, threadOfRun, toRunId, toThreadId } from '../../lib/protocol/ids.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { endOfRun, untilSessions } from '../support/run-end.ts'
+import { startGateway } from '../support/start-gateway.ts'
 import { startServer } from '../support/start-server.ts'
 import { readThread } from '../support/stored-thread.ts'
 import { strangers } from '../support/strangers.ts'
@@ -114,6 +116,32 @@ t.test('E64 a deleted thread is not listed, and its history is intact for its ow
   t.match(await tab.until('thread_updated', ({ payload }) => payload.thread_id === thread), { payload: { deleted_at: null } })
   await socket.ask({ type: 'switch_thread', payload: { thread_id: thread } })
   t.match(await socket.chat('as if nothing had happened'), { thread_id: thread, payload: { status: 'completed' } })
+})
+
+// Kill: no `endRuns` in `removeThread` of lib/storage/remove-thread.ts, but the runs set to `cancelled`.
+t.test('E64 a message that comes while its thread is being deleted is stopped with it, and its run has one end after recovery', async (t) => {
+  const thread = await server.thread('e64-carol')
+  const [socket, tab] = [await server.connect('e64-carol', { thread }), await server.connect('e64-carol', { thread })]
+  const stop: Engine['stop'] = async (request) => {
+    const stopped = await engine.stop(request)
+    await tab.ask({ type: 'user_message', payload: { content: 'e64 late', agent: 'gated' } })
+    await tab.ask({ type: 'user_message', payload: { content: 'e64 later', agent: 'gated' } })
+    await gated.arrived.next((content) => content === 'e64 late')
+    return stopped
+  }
+  const own = await startGateway(t, server, { tools: { engine: { ...engine, stop } } })
+  const deleting = await own.connect('e64-carol', { thread })
+
+  await deleting.ask({ type: 'delete_thread', payload: { thread_id: thread } })
+  await socket.ask({ type: 'restore_thread', payload: { thread_id: thread } })
+  gated.open('e64 late')
+  await untilSessions(engine, 0)
+
+  const { runs, events } = await readThread(storage, 'e64-carol', thread)
+  const ends = events.filter(({ type }) => type === 'agent_completed')
+  t.same(runs.map(({ status, input }) => [input, status]), [['e64 later', 'cancelled'], ['e64 late', 'cancelled']])
+  t.same(ends.map(({ run_id: runId }) => runId), runs.map(({ runId }) => runId).toReversed())
+  t.same(events.map(({ sequence }) => sequence), events.map((_event, index) => index + 1))
 })
 
 t.test('E65 delete_thread, rename_thread and every other change of another user\'s thread are not found, and change nothing', async (t) => {
