@@ -2,6 +2,7 @@
  * What identity and spans cost: CPU of the server per message, for servers that do more and more of what Threadline does.
  *
  *   npm run bench:context -- --rounds 5 --seconds 2
+ *   npm run bench:context -- --only c,d10
  *
  * Each server is a process of its own; the clients are in this one and are not counted. All servers stay up and take turns in each
  * round, so that a noisy machine is as noisy for one as for the other. The ratios, to the bare echo of the same round, are what
@@ -21,6 +22,7 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '2' },
+    only: { type: 'string' },
     timeout: { type: 'string', default: '180' }
   }
 })
@@ -44,7 +46,8 @@ interface Variant {
 
 const isEcho = (text: string): boolean => text === frame
 
-const variants: readonly Variant[] = [
+const only = values['only']?.split(',')
+const allVariants: readonly Variant[] = [
   { id: 'a', title: 'bare ws echo', program: 'bare-echo', isAnswer: isEcho },
   { id: 'b', title: '@fastify/websocket echo', program: 'fastify-echo', isAnswer: isEcho },
   { id: 'c', title: 'b, identity entered and read 3 times', program: 'identity-echo', isAnswer: isEcho },
@@ -52,6 +55,8 @@ const variants: readonly Variant[] = [
   { id: 'd100', title: 'c, seven spans, 100 % sampled', program: 'spans-echo', args: ['1'], isAnswer: isEcho },
   { id: 'e', title: 'durable turn', program: 'durable-turn', share: 2, isAnswer: isEndOfRun }
 ]
+/** With `a` in any case, to which the others are compared. */
+const variants = allVariants.filter(({ id }) => only === undefined || id === 'a' || only.includes(id))
 
 interface Running {
   readonly variant: Variant
@@ -156,7 +161,7 @@ function report (running: readonly Running[], measured: readonly Round[]): void 
     `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}\n`)
   console.log(formatTable([['', 'µs', 'ratio to a', 'in the rounds'], ...rows.map(({ id, title, cost, ratio }) =>
     [id.padEnd(5) + title, cost.median.toFixed(1), ratio.median.toFixed(2), `${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}`])]))
-  console.log('\ne: the whole service, with an embedded database in memory and an agent that answers with one text; one user per client; spans have ids and are not recorded')
+  if (titles.has('e')) console.log('\ne: the whole service, with an embedded database in memory and an agent that answers with one text; one user per client; spans have ids and are not recorded')
 
   const messages = Object.fromEntries(running.map(({ variant, messages }) => [variant.id, messages]))
   const figures = Object.fromEntries(rows.map(({ id, cost, ratio }) => [id, { microseconds: rounded(cost), ratio: rounded(ratio) }]))

@@ -14,9 +14,14 @@ export interface ProgramResult {
 export async function runWithPreload (
   program: string, env: Readonly<Record<string, string>>, args: readonly string[] = []
 ): Promise<ProgramResult> {
+  return await runProgram(['--import', './telemetry.ts', program, ...args], env)
+}
+
+/** The same, without the preload. */
+export async function runProgram (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<ProgramResult> {
   const root = new URL('../../', import.meta.url)
   const inherited = Object.entries(process.env).filter(([name]) => !/^(OTEL|NODE|TAP|BAGGAGE)_/.test(name))
-  const child = spawn(process.execPath, ['--import', './telemetry.ts', program, ...args], {
+  const child = spawn(process.execPath, args, {
     cwd: root,
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ['ignore', 'pipe', 'pipe']
