@@ -156,7 +156,7 @@ t.test('the server closes while a title is looked for, and a title model that do
   await server.close()
 
   t.ok(call.options.abortSignal?.aborted)
-  const app = Fastify()
+  const app = Fastify({ pluginTimeout: 120_000 })
   t.teardown(() => app.close())
   await t.rejects(async () => { await app.register(threadline, { env: { DATA_DIR: 'memory', TITLE_MODEL: 'openai:small' } }) }, {
     code: 'THREADLINE_INVALID_CONFIGURATION', field: 'TITLE_MODEL'

@@ -11,7 +11,7 @@ t.teardown(() => { clearInterval(alive) })
 
 /** The plugin on a storage of which only the upkeep is asked for. */
 function build (t: Test, purge: Upkeep['purge'], env: Record<string, string> = {}) {
-  const app = Fastify()
+  const app = Fastify({ pluginTimeout: 120_000 })
   t.teardown(async () => { await app.close() })
   app.register(config, { env })
   app.register(fp(async (app) => { app.decorate('storage', { upkeep: { purge } } as unknown as Storage) }, { name: 'storage' })) // all of it that is used
