@@ -43,7 +43,9 @@ export async function performCommand<Name extends CommandType> (
   const received = trace.getActiveSpan()
   received?.setAttributes(identityAttributes(identity))
   const told: ServerEvent[] = []
-  const view = createRequestConnection({ registry, membership, received, replied: (event) => { told.push(event) } })
+  const view = createRequestConnection({
+    registry, membership, received, replyTo: command.id, replied: (event) => { told.push(event) }
+  })
   await enterWithin(identity, () => handleCommand(command, view, tools))
   const answer = told.find((event): event is ServerEvent<AnswerType<Name>> => isAnswer(performed.type, event.type))
   if (answer === undefined) throw new Error(`${command.type} was not answered`)

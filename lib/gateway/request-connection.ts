@@ -14,6 +14,8 @@ export interface RequestConnectionOptions {
   readonly membership: ThreadMembership
   /** The span of the request; undefined when nobody records it. */
   readonly received: Span | undefined
+  /** The client's own id of what it asks for. */
+  readonly replyTo: string | undefined
   /** Takes what the handler answers, in its order. */
   readonly replied: (event: ServerEvent) => void
 }
@@ -22,9 +24,9 @@ export interface RequestConnectionOptions {
  * A request without a connection, as the handler of its command sees it: what is answered is collected, the others are all of the user's
  * connections, and there is nothing that could be in a thread.
  */
-export function createRequestConnection ({ registry, membership, received, replied }: RequestConnectionOptions): HandlerConnection {
+export function createRequestConnection ({ registry, membership, received, replyTo, replied }: RequestConnectionOptions): HandlerConnection {
   return {
-    reply: (type, payload) => { replied(createEvent(type, payload)) },
+    reply: (type, payload) => { replied(createEvent(type, payload, { replyTo })) },
     tellOthers: (type, payload) => {
       writeToAll(registry.getUserConnections(), createEvent(type, payload, { threadId: null }))
     },

@@ -124,7 +124,7 @@ t.test('G90 a message that is sent again under its id attaches to the run that i
   const story = await storyOf('again', thread, runOf(first))
   t.same((await readThread(storage, 'again', thread)).runs.length, 1)
   for (const reader of [second, third]) {
-    t.match(reader.events[0], { type: 'message_accepted', run_id: runOf(first), payload: { duplicate: true } })
+    t.match(reader.events[0], { type: 'message_accepted', run_id: runOf(first), reply_to: 'm-1', payload: { duplicate: true } })
     t.strictSame(reader.runEvents.map(withoutMark), story)
     t.equal(reader.runEvents[0]?.replayed, true)
   }
