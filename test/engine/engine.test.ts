@@ -257,15 +257,21 @@ t.test('who listens is told of each end once it is stored, in the context of its
   t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
+// kill: no `sweeping.unref()` in lib/engine/engine.ts
 t.test('I120 an engine that nobody closes keeps no process alive, and one that is closed has nothing left', async (t) => {
-  const { engine } = createQueuedEngine([], [])
-  const timers = process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length
+  const timers = (): number => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length // those that a process waits for
+  const before = timers()
+  const identity = newRun('alice')
+  const { engine, began } = createQueuedEngine([Promise.resolve(recordOf(identity))], [])
 
-  await engine.close(60_000)
-  const open = createQueuedEngine([], [])
+  const whileIdle = timers()
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+  await engine.close(0)
 
-  t.equal(process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length, timers, 'its timers are none that a process waits for')
-  t.same(open.engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+  t.equal(whileIdle, before)
+  t.equal(timers(), before)
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
 t.test('a run whose events the log refuses is aborted at once, tells no end, and does not make its thread doubtful', async (t) => {
