@@ -8,7 +8,7 @@ import { maxWaiting } from '../support/conversations/send-message.ts'
 import { startServer } from '../support/start-server.ts'
 
 // FUZZ_RUNS=500 FUZZ_SEED=42 node test/properties/conversations.test.ts
-const numRuns = Number(process.env['FUZZ_RUNS'] ?? 40)
+const numRuns = Number(process.env['FUZZ_RUNS'] ?? 120)
 const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31)
 /** A slow machine does less in it, and the search for the smallest failure ends with what was found by then. */
 const limitMs = Math.max(75_000, numRuns * 2_000)

@@ -1,5 +1,6 @@
 import type { ServerEvent } from '../../lib/protocol/events.ts'
-import { isEvent, Tab } from './conversations/tab.ts'
+import { isEvent } from './is-event.ts'
+import { Tab } from './conversations/tab.ts'
 import type { MortalService } from './mortal-service.ts'
 import { within } from './within.ts'
 

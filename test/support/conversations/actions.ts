@@ -23,7 +23,7 @@ export type Action =
   | Asking & { readonly do: 'switch', readonly thread: number }
   | Asking & { readonly do: 'resume', readonly thread: number | null, readonly from: Position }
   | Asking & { readonly do: 'send', readonly thread: number | null, readonly strategy: MultitaskStrategy, readonly plan: readonly PlanStep[] }
-  | ByTab & { readonly do: 'retry', readonly message: number }
+  | ByTab & { readonly do: 'retry', readonly message: number, readonly changed: boolean }
   | Asking & { readonly do: 'stop', readonly thread: number | null, readonly run: number | null }
   | ByTab & { readonly do: 'create' }
   | ByTab & { readonly do: 'delete', readonly thread: number }
@@ -61,10 +61,10 @@ const weighted: readonly fc.WeightedArbitrary<Action>[] = [
   { weight: 5, arbitrary: fc.record({ do: fc.constant('switch'), ...asking, thread: count }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('resume'), ...asking, thread: countOrNull, from: position }) },
   { weight: 14, arbitrary: fc.record({ do: fc.constant('send'), ...asking, thread: countOrNull, strategy, plan: fc.array(step, { maxLength: 7 }) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('retry'), ...byTab, message: count }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('retry'), ...byTab, message: count, changed: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('stop'), ...asking, thread: countOrNull, run: countOrNull }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('create'), ...byTab }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('delete', 'restore', 'history'), ...byTab, thread: count }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('delete', 'restore', 'history'), ...byTab, thread: count }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('trespass'), ...byTab, victim: count, thread: count, way: count }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('open'), user: byTab.user, message: count }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('finish'), user: byTab.user, thread: count }) }

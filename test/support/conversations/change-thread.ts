@@ -2,7 +2,8 @@ import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import type { ActionOf } from './actions.ts'
 import type { Conversations } from './conversations.ts'
 import { expectStops, pick, type ModelUser } from './model.ts'
-import { isEvent, type Tab } from './tab.ts'
+import { isEvent } from '../is-event.ts'
+import type { Tab } from './tab.ts'
 
 /** Makes a thread, deletes one or brings one back, and waits for the answer. */
 export async function changeThread (

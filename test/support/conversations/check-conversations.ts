@@ -7,7 +7,8 @@ import { usersOf, type Conversations } from './conversations.ts'
 import type { ModelUser, SentMessage } from './model.ts'
 import { pieceOf } from './planned-agent.ts'
 import { sendMessage } from './send-message.ts'
-import { isEvent, type Tab } from './tab.ts'
+import { isEvent } from '../is-event.ts'
+import type { Tab } from './tab.ts'
 
 /**
  * Brings everything to its end, and compares what is stored with what everybody was told. Returns what is wrong. Nobody is
@@ -55,8 +56,9 @@ async function readAll ({ server }: Conversations, user: ModelUser): Promise<rea
   }))
 }
 
-/** The tab comes back to each thread that it knows, where it had left it, and reads to the end. */
+/** The tab, where it is connected, is told of everything as it happens; then it comes back to each thread that it knows, where it had left it, and reads to the end. */
 async function catchUp (tab: Tab, records: readonly ThreadRecord[]): Promise<void> {
+  await tab.toldTo(records.find(({ threadId }) => threadId === tab.threadId)?.events.length ?? 0)
   for (const { threadId } of records) {
     const from = tab.readings.get(threadId)?.last
     if (from === undefined) continue

@@ -96,6 +96,8 @@ function faultsOfMessages (record: ThreadRecord, accepted: readonly AcceptedOne[
     if (!record.runs.some((run) => run.runId === runId)) faults.push(`a message was accepted for run ${runId}, which there is not`)
   }
   const found = record.messages.map((message) => `${message.role} ${message.message_id} ${message.run_id} ${message.content}`)
+  const others = record.messages.filter(({ message_id: id, sibling_ids: siblings }) => siblings.length !== 1 || siblings[0] !== id)
+  faults.push(...others.map(({ message_id: id, sibling_ids: siblings }) => `message ${id} has the siblings ${siblings.join(', ')}`))
   const difference = found.findIndex((message, index) => message !== expected[index])
   const at = difference === -1 ? found.length : difference
   if (difference !== -1 || found.length !== expected.length) faults.push(`message ${at} is ${found[at]} instead of ${expected[at]}`)

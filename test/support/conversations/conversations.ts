@@ -7,7 +7,8 @@ import type { Sendable } from '../test-socket.ts'
 import { within } from '../within.ts'
 import { userOf, knowThread, type Model, type ModelUser, type SentMessage, type StopReason } from './model.ts'
 import type { PlannedAgent } from './planned-agent.ts'
-import { isEvent, Tab } from './tab.ts'
+import { isEvent } from '../is-event.ts'
+import { Tab } from './tab.ts'
 
 /** Where the content of a message begins, wherever it is repeated: it names its user. */
 const markers = /[a-z0-9]+-[a-z]:/g
@@ -108,7 +109,7 @@ export class Conversations {
   async idle (): Promise<void> {
     let stopped = false
     const wait = async (): Promise<void> => { while (Object.keys(this.#load()).length > 0 && !stopped) await turn() }
-    await within(() => `an idle server: ${JSON.stringify(this.#load())}`, wait()).finally(() => { stopped = true })
+    await within(() => `an idle server: ${JSON.stringify(this.#load())}`, wait(), 15_000).finally(() => { stopped = true })
   }
 
   /** What is not nothing. */

@@ -3,8 +3,9 @@ import { isRunId } from '../../../lib/protocol/ids.ts'
 import type { Action, ActionOf } from './actions.ts'
 import type { Conversations } from './conversations.ts'
 import { expectStops, messagesIn, mayBeUnfinished, isHeld, pick, threadOf, userOf, type Model, type ModelUser } from './model.ts'
-import { sendMessage, writeMessage } from './send-message.ts'
-import { isEvent, type Tab } from './tab.ts'
+import { reuseId, sendMessage, writeMessage } from './send-message.ts'
+import { isEvent } from '../is-event.ts'
+import type { Tab } from './tab.ts'
 import { changeThread } from './change-thread.ts'
 import { trespass } from './trespass.ts'
 
@@ -51,7 +52,9 @@ export async function performAction (action: Action, conversations: Conversation
     }
     case 'retry': {
       const message = pick(user.messages, action.message)
-      return message === undefined ? undefined : await sendMessage(conversations, user, tab, message, true)
+      if (message === undefined) return
+      if (action.changed && message.answer === 'accepted') return await reuseId(conversations, user, tab, message)
+      return await sendMessage(conversations, user, tab, message, true)
     }
     case 'stop': return await stop(action, user, tab, conversations)
     case 'history': return await readHistory(action, user, tab, conversations)

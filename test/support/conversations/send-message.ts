@@ -6,7 +6,8 @@ import {
   expectStops, isHeld, knowThread, mayBeUnfinished, messagesIn, threadOf, type ModelUser, type SentMessage, type StopReason
 } from './model.ts'
 import type { PlanStep } from './planned-agent.ts'
-import { isEvent, type Tab } from './tab.ts'
+import { isEvent } from '../is-event.ts'
+import type { Tab } from './tab.ts'
 
 /** Unfinished runs that may stand before a message. */
 export const maxWaiting = 4
@@ -20,6 +21,8 @@ interface Sending {
   /** The thread that it must go to; undefined when that cannot be said. */
   readonly target: string | undefined
   readonly changes: number
+  /** It has to make a thread. */
+  readonly alone: boolean
   /** Nothing else of the user was under way. */
   readonly certain: boolean
   readonly before: SentMessage['answer']
@@ -52,7 +55,8 @@ export function writeMessage (user: ModelUser, { named, strategy, plan }: What):
 /** Sends a message, for the first time or once more under its id. */
 export async function sendMessage (conversations: Conversations, user: ModelUser, tab: Tab, message: SentMessage, wait: boolean): Promise<void> {
   // One that has been sent before may have been accepted wherever that was.
-  const here = user.unanswered === 0 && !message.sent && changesOf(user, tab.threadId ?? '') === 0 ? tab.threadId ?? undefined : undefined
+  const first = !message.sent
+  const here = user.unanswered === 0 && first && changesOf(user, tab.threadId ?? '') === 0 ? tab.threadId ?? undefined : undefined
   const target = message.threadId ?? message.named ?? here
   message.sent = true
   const sending: Sending = {
@@ -60,6 +64,7 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
     tab,
     target,
     changes: changesOf(user, target),
+    alone: wait && user.unanswered === 0 && message.named === undefined && message.answer === 'none' && first && tab.threadId === null,
     certain: wait && user.unanswered === 0,
     before: message.answer,
     held: target === undefined ? 0 : messagesIn(user, target).filter(isHeld).length
@@ -74,6 +79,16 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
     ...(thread === undefined ? {} : { thread_id: thread }),
     payload: { content: message.marker, agent: 'planned', multitask_strategy: message.strategy, metadata: { plan: message.plan } }
   }, { wait, stops: reason, judge: (answer) => { judge(conversations, user, sending, answer) } })
+}
+
+/** Sends something else under the id of a message that was accepted. */
+export async function reuseId (conversations: Conversations, user: ModelUser, tab: Tab, { id, marker, threadId = '' }: SentMessage): Promise<void> {
+  const judge = (answer: ServerEvent): void => {
+    const code = isEvent(answer, 'error') ? answer.payload.code : answer.type
+    const gone = code === 'THREADLINE_THREAD_NOT_FOUND' && threadOf(user, threadId)?.deleted === true
+    if (code !== 'THREADLINE_CONFLICT' && !gone) conversations.fault(`${id}: its id was used for something else, and answered with ${code}`)
+  }
+  await conversations.ask(user, tab, { type: 'user_message', id, thread_id: threadId, payload: { content: `${marker} changed`, agent: 'planned' } }, { judge })
 }
 
 function judge (conversations: Conversations, user: ModelUser, sending: Sending, answer: ServerEvent): void {
@@ -101,12 +116,12 @@ function judgeAcceptance (user: ModelUser, sending: Sending, answer: ServerEvent
 }
 
 function judgeRefusal (conversations: Conversations, user: ModelUser, sending: Sending, code: ErrorCode, fault: (fault: string) => void): void {
-  const { message, target, changes, before } = sending
+  const { message, target, changes, before, alone } = sending
   const others = user.messages.filter((other) => other !== message && (target === undefined || (other.threadId ?? target) === target))
   const unfinished = others.filter((other) => mayBeUnfinished(conversations.model, other)).length
   const possible: Partial<Record<ErrorCode, boolean>> = {
     THREADLINE_THREAD_NOT_FOUND: target === undefined
-      ? user.threads.some((thread) => thread.changes > 0)
+      ? !alone && user.threads.some((thread) => thread.changes > 0)
       : threadOf(user, target)?.deleted === true || changesOf(user, target) !== changes,
     THREADLINE_THREAD_BUSY: before !== 'accepted' && message.strategy === 'reject' && unfinished > 0,
     THREADLINE_QUEUE_FULL: before !== 'accepted' && unfinished > maxWaiting

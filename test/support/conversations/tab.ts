@@ -1,7 +1,9 @@
-import { isRunEventType, type ActiveRun, type EventType, type MessageView, type RunEventType, type ServerEvent, type ThreadEvent } from '../../../lib/protocol/events.ts'
+import { isRunEventType, type ActiveRun, type MessageView, type RunEventType, type ServerEvent, type ThreadEvent } from '../../../lib/protocol/events.ts'
+import { isEvent } from '../is-event.ts'
 import { openSocket, TestSocket, type Refusal, type Sendable } from '../test-socket.ts'
+import { within } from '../within.ts'
 import type { Position } from './actions.ts'
-import { ThreadReading, type Resuming } from './thread-reading.ts'
+import { resumingAfter, ThreadReading, type Resuming } from './thread-reading.ts'
 
 /** What a tab was told of a thread at one moment. */
 export interface Snapshot {
@@ -35,10 +37,6 @@ interface State {
 
 /** Where a tab wants to go on. */
 export interface From { readonly after: number, readonly epoch: string }
-
-export function isEvent<Type extends EventType> (event: ServerEvent, type: Type): event is ServerEvent<Type> {
-  return event.type === type
-}
 
 /**
  * One tab of a user: it is connected again and again, remembers what it has read of each thread, and checks all that arrives. What
@@ -106,6 +104,15 @@ export class Tab {
 
   /** Resolves when there is no connection any more. */
   async closed (): Promise<void> { await this.#socket?.closed }
+
+  /** Resolves when the tab was told of the thread that it is in up to this sequence, without asking for it. */
+  async toldTo (sequence: number): Promise<void> {
+    const threadId = this.#threadId
+    const next = this.readings.get(threadId ?? '')?.next
+    if (next === undefined || next > sequence) return
+    const last = this.#socket?.next((event) => event.thread_id === threadId && event.sequence === sequence)
+    await within(`${this.name} to be told ${sequence} of ${threadId}`, Promise.resolve(last), 10_000)
+  }
 
   /** Ends the connection, with a goodbye or without. */
   async disconnect (politely: boolean): Promise<void> {
@@ -244,8 +251,4 @@ export class Tab {
   #fault (fault: string): void {
     this.faults.push(`${this.name}: ${fault}`)
   }
-}
-
-function resumingAfter (after: number): Resuming {
-  return { after, last: after, replayed: 0 }
 }

@@ -32,6 +32,9 @@ export class ThreadReading {
   /** The highest sequence that the tab knows of, with its epoch. */
   get last (): { readonly after: number, readonly epoch: string } | undefined { return this.#last }
 
+  /** What the connection has to be told next, where that can be said. */
+  get next (): number | undefined { return typeof this.#stay?.next === 'number' ? this.#stay.next : undefined }
+
   /** The connection is in the thread from now on, at the position that it was told. */
   enter ({ sequence, epoch }: { readonly sequence: number, readonly epoch: string }): void {
     const next = this.#stay?.next
@@ -115,4 +118,8 @@ function nextUntold (from: number, { told, before }: Stay, until = Infinity): nu
 
 function newcomer (): Stay {
   return { next: 'resuming', told: new Set(), before: new Set() }
+}
+
+export function resumingAfter (after: number): Resuming {
+  return { after, last: after, replayed: 0 }
 }

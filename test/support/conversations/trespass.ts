@@ -2,7 +2,8 @@ import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import type { Sendable } from '../test-socket.ts'
 import type { Conversations } from './conversations.ts'
 import { pick, type ModelUser } from './model.ts'
-import { isEvent, type Tab } from './tab.ts'
+import { isEvent } from '../is-event.ts'
+import type { Tab } from './tab.ts'
 
 /** Tries something on a thread of another user, which must be as if it did not exist. */
 export async function trespass (
