@@ -89,20 +89,39 @@ function report (resumes: readonly Figure[], lives: readonly Figure[], measured:
   console.log(tableOf('ms', 'ratio to bare ws', resumes, measured))
   console.log(`\nCPU of the server, user and system, for each of ${liveEvents} live events (agent_thinking, each with spans of its own):\n`)
   console.log(tableOf('µs', 'ratio to 1', lives, measured))
-  for (const count of followers) {
-    const ratio = ratioIn(measured, `live-${count}`, `broadcast-${count}`)
-    console.log(`${count} of Threadline to ${count} of bare ws: ${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)})`)
-  }
-  const figures = [...resumes, ...lives].map(({ id, base }) => [id, { median: rounded(spreadOf(measured.map((round) => valueIn(round, id)))), ratio: rounded(ratioIn(measured, id, base)) }])
-  console.log(JSON.stringify({ resume: { rounds, events: liveEvents, figures: Object.fromEntries(figures) } }))
+  const toBare = followers.map((count) => [count, ratioIn(measured, `live-${count}`, `broadcast-${count}`)] as const)
+  console.log(`\nThreadline to bare ws: ${toBare.map(([count, { median }]) => `${median.toFixed(2)} with ${count}`).join(', ')}`)
+  const [further, bareFurther] = [costOfFurther(measured, 'live'), costOfFurther(measured, 'broadcast')]
+  console.log(`Each further follower: ${further.median.toFixed(1)} µs, of bare ws ${bareFurther.median.toFixed(1)} µs`)
+
+  const figures = [...resumes, ...lives].map(({ id, base }) => [id, { value: rounded(valuesOf(measured, id)), ratio: rounded(ratioIn(measured, id, base)) }])
+  console.log(JSON.stringify({
+    resume: {
+      rounds,
+      events: liveEvents,
+      figures: Object.fromEntries(figures),
+      toBare: Object.fromEntries(toBare.map(([count, ratio]) => [count, rounded(ratio)])),
+      further: { threadline: rounded(further), bare: rounded(bareFurther) }
+    }
+  }))
 }
 
 function tableOf (unit: string, ratio: string, figures: readonly Figure[], measured: readonly Round[]): string {
   return formatTable([['', unit, ratio, 'in the rounds'], ...figures.map(({ id, title, base }) => {
-    const { median } = spreadOf(measured.map((round) => valueIn(round, id)))
+    const { median } = valuesOf(measured, id)
     const compared = ratioIn(measured, id, base)
     return [title, median.toFixed(1), compared.median.toFixed(2), `${compared.min.toFixed(2)}–${compared.max.toFixed(2)}`]
   })])
+}
+
+function valuesOf (measured: readonly Round[], id: string): Spread {
+  return spreadOf(measured.map((round) => valueIn(round, id)))
+}
+
+/** What one more follower costs, of those between the fewest and the most. */
+function costOfFurther (measured: readonly Round[], kind: 'live' | 'broadcast'): Spread {
+  const [fewest, most] = [Math.min(...followers), Math.max(...followers)]
+  return spreadOf(measured.map((round) => (valueIn(round, `${kind}-${most}`) - valueIn(round, `${kind}-${fewest}`)) / (most - fewest)))
 }
 
 function ratioIn (measured: readonly Round[], id: string, base: string): Spread {
