@@ -9,7 +9,7 @@ import { startServer } from '../support/start-server.ts'
 // The three tests that started it all: socket → handler, handler → registry, isolation. Nothing in them is a stand-in.
 
 t.test('M1 a message that names no thread reaches the handler with the thread of its socket', async (t) => {
-  // kill: pass `threadId: undefined` in `arrived` and `threadFor` of lib/gateway/receive-frame.ts
+  // kill: let `threadFor` of lib/gateway/identity-of-command.ts forget `bound`
   const server = await startServer(t)
   const thread = await server.thread('alice')
   const socket = await server.connect('alice', { thread })
@@ -34,7 +34,7 @@ t.test('M1 a message that names no thread reaches the handler with the thread of
 })
 
 t.test('M2 the agent finds itself in the thread of the socket, with the one run id of its message', async (t) => {
-  // kill: let `identityOfRun` of lib/engine/engine.ts make a new run id
+  // kill: let `enterRun` of lib/engine/enter-run.ts make a new run id
   const { agent, seen } = createObservingAgent()
   const server = await startServer(t, { agents: [agent] })
   const thread = await server.thread('alice')

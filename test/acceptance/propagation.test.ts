@@ -170,7 +170,7 @@ t.test('B23 the steps of a pipeline share user, thread and run, and a failing st
 })
 
 t.test('B24 a message that names another own thread runs there, and the socket stays where it is', async (t) => {
-  // kill: `namedThread` of lib/gateway/receive-frame.ts returns undefined
+  // kill: let `namedThreads` of lib/gateway/identity-of-command.ts give nothing
   const [first, second] = [await server.thread('alice'), await server.thread('alice')]
   const socket = await server.connect('alice', { thread: first })
   const watching = await server.connect('alice', { thread: second })
