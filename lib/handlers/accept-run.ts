@@ -28,7 +28,7 @@ export interface IncomingMessage {
 /**
  * Stores a run under the run id of the active identity, with its message where it is new, in one durable write; then answers, and has it
  * executed. That happens in the identity of the run as it is stored: for one that had been accepted before, it is its own thread and
- * run, which nothing more is done for. A connection without a thread is put into the run's.
+ * run, which nothing more is done for. A connection without a thread is put into the run's, and told what that run has told already.
  */
 export async function acceptRun (request: RunRequest, connection: HandlerConnection, tools: HandlerTools): Promise<void> {
   const isNew = currentRun().data['new_thread'] === true
@@ -37,8 +37,8 @@ export async function acceptRun (request: RunRequest, connection: HandlerConnect
   const answer = (): void => { connection.reply(request.answer, { message_id: messageId, run_id: runId, duplicate }) }
   if (duplicate) {
     await connection.adopt({ threadId: toThreadId(thread.thread_id), runId }, async () => {
-      if (!connection.hasThread) await enterKnownThread(connection, tools)
       answer()
+      if (!connection.hasThread) await returnToRun(connection, tools)
     })
     return
   }
@@ -103,4 +103,12 @@ async function enterKnownThread (connection: HandlerConnection, { storage }: Han
     const { sequence } = await storage.threads.state(threadId)
     return { sequence, tell: () => {} }
   })
+}
+
+/** The thread's position is read first: a run that has told nothing by then tells everything behind it. */
+async function returnToRun (connection: HandlerConnection, { storage }: HandlerTools): Promise<void> {
+  const { threadId, runId } = currentRun()
+  const { sequence } = await storage.threads.state(threadId)
+  const first = await storage.runs.firstSequence(runId) ?? sequence + 1
+  await connection.resume({ after: Math.min(first - 1, sequence), epoch: storage.epoch })
 }

@@ -1,7 +1,9 @@
 import t from 'tap'
+import { createGatedAgent } from '../support/gated-agent.ts'
 import { startServer } from '../support/start-server.ts'
 
-const server = await startServer(t)
+const gated = createGatedAgent()
+const server = await startServer(t, { agents: [gated.agent], env: { DEFAULT_AGENT: 'echo' } })
 
 t.test('a message that is sent again under its id is the same message, wherever it is sent from', async (t) => {
   const first = await server.connect('alice')
@@ -24,6 +26,28 @@ t.test('a message that is sent again under its id is the same message, wherever 
   t.equal((await elsewhere.settled()).filter((event) => event.sequence !== undefined).length, 0, 'and the other one stays in its own')
   const threads = await first.ask({ type: 'list_threads', payload: {} })
   t.match(threads.payload, { total: 2 })
+})
+
+// Kill: let `acceptRun` in lib/handlers/accept-run.ts put the connection at the thread's end, by `enterKnownThread`.
+t.test('a message that is sent again where nothing was heard of its run is told all of the run, whether that has ended or not', async (t) => {
+  const [first, second, third] = [await server.connect('erin'), await server.connect('erin'), await server.connect('erin')]
+  const message = { type: 'user_message', id: 'lost', payload: { content: 'erin', agent: 'gated' } }
+  const accepted = await first.ask(message)
+  await gated.arrived.next((content) => content === 'erin')
+
+  const inTheMiddle = await second.ask(message)
+  await second.until('resumed')
+  gated.open('erin')
+  await first.until('agent_completed')
+  await second.until('agent_completed')
+  const afterwards = await third.ask(message)
+  await third.until('resumed')
+
+  for (const answer of [inTheMiddle, afterwards]) t.match(answer, { type: 'message_accepted', run_id: accepted.run_id, payload: { duplicate: true } })
+  const told = first.runEvents.map((event) => ({ ...event, replayed: true }))
+  t.equal(told.at(0)?.type, 'agent_started')
+  for (const socket of [second, third]) t.same(socket.runEvents.map((event) => ({ ...event, replayed: true })), told)
+  t.ok(third.runEvents.every(({ replayed }) => replayed === true))
 })
 
 t.test('an id that was used for other content is refused, and nothing is stored', async (t) => {
