@@ -132,7 +132,8 @@ class Client implements ThreadlineClient {
       case 'resync_required':
         if (event.thread_id === null) break
         this.#threadId = event.thread_id
-        this.#sequences.moveTo(event.thread_id, event.payload)
+        if (event.type === 'resumed') this.#sequences.moveTo(event.thread_id, event.payload)
+        else this.#sequences.restartAt(event.thread_id, event.payload)
         break
       case 'thread_created': // also told of a thread that another tab made, and of one that was made without being entered
         if (this.#pending.isMovedBy(event)) this.#threadId = event.payload.thread_id

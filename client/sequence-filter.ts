@@ -43,6 +43,12 @@ export class SequenceFilter {
     return known ? missed : null
   }
 
+  /** The thread is told anew from here on. What was heard of it does not count any more: a position that the server does not know is none. */
+  restartAt (threadId: string, at: { readonly sequence: number, readonly epoch: string }): void {
+    this.#threads.delete(threadId)
+    this.moveTo(threadId, at)
+  }
+
   /** From where the thread has to be told again; undefined where this client knows nothing of it. */
   position (threadId: string): Position | undefined {
     const heard = this.#threads.get(threadId)

@@ -335,6 +335,29 @@ t.test('after a drop the client', async (t) => {
     t.same((await server.connection()).position, { after: '3', epoch: 'second' })
   })
 
+  // Kill: let `resync_required` move the position in client/connect.ts, as `resumed` does.
+  t.test('tells what comes after a position below its own, when the server does not know its own', async (t) => {
+    const { client, connection, clock, status, events } = await connected(t, { threadId: first })
+    for (const sequence of [1, 2, 3]) connection.send('agent_thinking', { message: `old ${sequence}`, step: 0 }, { sequence })
+    await connection.roundTrip()
+    connection.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const next = await server.connection()
+    next.establish(first, { sequence: 1 })
+    next.send('resync_required', {
+      reason: 'position_unknown', thread: threadView(first), messages: [], has_more: false, sequence: 1, epoch: 'first', active_runs: []
+    })
+    next.send('agent_thinking', { message: 'new 2', step: 0 }, { sequence: 2 })
+    await next.roundTrip()
+    next.drop()
+    await status('ready')
+    clock.advance((await status('reconnecting')).delayMs)
+
+    t.same(events.flatMap((event) => event.type === 'agent_thinking' ? [event.payload.message] : []), ['old 1', 'old 2', 'old 3', 'new 2'])
+    t.same((await server.connection()).position, { after: '2', epoch: 'first' })
+    await client.close()
+  })
+
   t.test('stays away when it is closed while it waits or connects', async (t) => {
     const { client, connection, clock, status } = await connected(t)
     connection.drop()
