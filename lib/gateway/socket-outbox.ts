@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws'
 import { closeCodes, type CloseReason } from '../protocol/close-codes.ts'
 import type { ServerEvent } from '../protocol/events.ts'
+import { OutboxDrain } from './outbox-drain.ts'
 import type { Outbox, Sent } from './outbox.ts'
 import { UnreadBound } from './unread-bound.ts'
 
@@ -11,16 +12,17 @@ export class SocketOutbox implements Outbox {
   readonly #socket: WebSocket
   readonly #unread: UnreadBound
   readonly #closeTimeoutMs: number
+  readonly #drain: OutboxDrain
   #overflowed = false
-  #draining: PromiseWithResolvers<void> | undefined
 
   constructor (socket: WebSocket, limits: { maxBytes: number, closeTimeoutMs: number }) {
     this.#socket = socket
     this.#unread = new UnreadBound(limits.maxBytes)
     this.#closeTimeoutMs = limits.closeTimeoutMs
+    this.#drain = new OutboxDrain(() => socket.bufferedAmount === 0 || socket.readyState === socket.CLOSED)
     this.gone = new Promise((resolve) => {
       socket.once('close', () => {
-        this.#draining?.resolve()
+        this.#drain.end()
         resolve()
       })
     })
@@ -37,15 +39,11 @@ export class SocketOutbox implements Outbox {
       this.close('slowConsumer')
       return 'overflow'
     }
-    this.#socket.send(frame, this.#written)
+    this.#socket.send(frame, this.#drain.check)
     return 'sent'
   }
 
-  drained (): Promise<void> {
-    if (this.#isDrained()) return Promise.resolve()
-    this.#draining ??= Promise.withResolvers()
-    return this.#draining.promise
-  }
+  drained (): Promise<void> { return this.#drain.drained() }
 
   /** A client that does not answer is cut off after the time limit. */
   close (reason: CloseReason): void {
@@ -61,16 +59,5 @@ export class SocketOutbox implements Outbox {
 
   terminate (): void {
     this.#socket.terminate()
-  }
-
-  /** Called for each frame that was given to the operating system, or cannot be any more. */
-  readonly #written = (): void => {
-    if (this.#draining === undefined || !this.#isDrained()) return
-    this.#draining.resolve()
-    this.#draining = undefined
-  }
-
-  #isDrained (): boolean {
-    return this.#socket.bufferedAmount === 0 || this.#socket.readyState === this.#socket.CLOSED
   }
 }

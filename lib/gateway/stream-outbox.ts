@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { CloseReason } from '../protocol/close-codes.ts'
 import type { ServerEvent } from '../protocol/events.ts'
+import { OutboxDrain } from './outbox-drain.ts'
 import type { Outbox, Sent } from './outbox.ts'
 import { closeFrame, eventFrame, heartbeatFrame, retryFrame } from './stream-frames.ts'
 import { UnreadBound } from './unread-bound.ts'
@@ -31,11 +32,12 @@ export class StreamOutbox implements Outbox {
   readonly #response: ServerResponse
   readonly #options: StreamOutboxOptions
   readonly #unread: UnreadBound
+  /** What has not been written yet is not on its way to anybody. */
+  readonly #drain = new OutboxDrain(() => this.#early !== undefined || this.#response.destroyed || this.#response.writableLength === 0)
   /** Frames from before the stream was open. */
   #early: { readonly frames: string[], bytes: number } | undefined = { frames: [], bytes: 0 }
   #complete = false
   #goodbye: CloseReason | undefined
-  #draining: PromiseWithResolvers<void> | undefined
 
   constructor (response: ServerResponse, options: StreamOutboxOptions) {
     this.#response = response
@@ -43,7 +45,7 @@ export class StreamOutbox implements Outbox {
     this.#unread = new UnreadBound(options.maxBytes)
     this.gone = response.closed ? Promise.resolve() : new Promise((resolve) => {
       response.once('close', () => {
-        this.#draining?.resolve()
+        this.#drain.end()
         resolve()
       })
     })
@@ -88,11 +90,7 @@ export class StreamOutbox implements Outbox {
     return 'sent'
   }
 
-  drained (): Promise<void> {
-    if (this.#isDrained()) return Promise.resolve()
-    this.#draining ??= Promise.withResolvers()
-    return this.#draining.promise
-  }
+  drained (): Promise<void> { return this.#drain.drained() }
 
   close (reason: CloseReason): void {
     if (this.#complete || this.#goodbye !== undefined || this.#response.destroyed) return
@@ -116,7 +114,7 @@ export class StreamOutbox implements Outbox {
   }
 
   #write (frames: string): void {
-    this.#response.write(frames, this.#written)
+    this.#response.write(frames, this.#drain.check)
   }
 
   #end (frame?: string): void {
@@ -128,17 +126,5 @@ export class StreamOutbox implements Outbox {
   #cutOffLater (): void {
     const timer = setTimeout(() => { this.terminate() }, this.#options.closeTimeoutMs)
     this.#response.once('close', () => { clearTimeout(timer) })
-  }
-
-  /** Called for frames that were given to the operating system, or cannot be any more. */
-  readonly #written = (): void => {
-    if (this.#draining === undefined || !this.#isDrained()) return
-    this.#draining.resolve()
-    this.#draining = undefined
-  }
-
-  /** What has not been written yet is not on its way to anybody. */
-  #isDrained (): boolean {
-    return this.#early !== undefined || this.#response.destroyed || this.#response.writableLength === 0
   }
 }
