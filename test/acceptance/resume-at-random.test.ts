@@ -24,6 +24,9 @@ const patient = createPatientAgent()
 const server = await startServer(t, { agents: [writer, parrot, patient.agent], env: { MAX_CONNECTIONS_PER_USER: 100 } })
 const { epoch } = server.app.storage
 
+// FUZZ_SEED=42 node test/acceptance/resume-at-random.test.ts
+const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31)
+
 /** How a client is connected for a while: in which way it comes back, and after how many events it is cut off. */
 interface Stay { readonly way: 'handshake' | 'entered' | 'elsewhere', readonly events: number }
 
@@ -77,7 +80,8 @@ t.test('G91 D47 tabs that are cut off at any point of a run in flight get every 
       if (events.length !== total || text !== content) throw new Error(`${events.length} events, and the text ${text}`)
     }
   })
-  await t.resolves(fc.assert(holds, { numRuns: 20 }))
+  t.comment(`FUZZ_SEED=${seed}`)
+  await t.resolves(fc.assert(holds, { numRuns: 20, seed }))
   t.same(server.violations, [])
 })
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { defineAgent, type Agent } from '../../lib/agents/define-agent.ts'
 import { createArrivals, type Arrivals } from './arrivals.ts'
+import { createGates } from './gates.ts'
 
 export interface GatedAgent {
   readonly agent: Agent
@@ -14,16 +15,10 @@ export interface GatedAgent {
 
 /** An agent that waits, until the test lets the run go on or the run is stopped, and then repeats its message. */
 export function createGatedAgent (name = 'gated'): GatedAgent {
-  const gates = new Map<string, PromiseWithResolvers<void>>()
+  const gates = createGates()
   const arrived = createArrivals<string>()
   let atOnce = 0
   let mostAtOnce = 0
-
-  const gateOf = (content: string): PromiseWithResolvers<void> => {
-    const gate = gates.get(content) ?? Promise.withResolvers<void>()
-    gates.set(content, gate)
-    return gate
-  }
 
   const agent = defineAgent({
     name,
@@ -32,7 +27,7 @@ export function createGatedAgent (name = 'gated'): GatedAgent {
       mostAtOnce = Math.max(mostAtOnce, atOnce)
       try {
         arrived.push(content)
-        await Promise.race([gateOf(content).promise, once(signal, 'abort')])
+        await Promise.race([gates.passed(content), once(signal, 'abort')])
         yield { type: 'text', text: content }
       } finally {
         atOnce -= 1
@@ -44,6 +39,6 @@ export function createGatedAgent (name = 'gated'): GatedAgent {
     agent,
     arrived,
     get mostAtOnce () { return mostAtOnce },
-    open: (content) => { gateOf(content).resolve() }
+    open: gates.open
   }
 }

@@ -1,4 +1,5 @@
 import { defineAgent, type Agent } from '../../lib/agents/define-agent.ts'
+import { createGates } from './gates.ts'
 import type { TestSocket } from './test-socket.ts'
 
 export interface PatientAgent {
@@ -12,24 +13,18 @@ export interface PatientAgent {
  * Before it waits it has told four.
  */
 export function createPatientAgent (name = 'patient'): PatientAgent {
-  const gates = new Map<string, PromiseWithResolvers<void>>()
-  const gateOf = (content: string): PromiseWithResolvers<void> => {
-    const gate = gates.get(content) ?? Promise.withResolvers<void>()
-    gates.set(content, gate)
-    return gate
-  }
-
+  const gates = createGates()
   const agent = defineAgent({
     name,
     async * run ({ content }) {
       yield { type: 'text', text: 'first ' }
       yield { type: 'thinking', message: 'waiting' }
-      await gateOf(content).promise
+      await gates.passed(content)
       for (const message of ['one', 'two', 'three']) yield { type: 'thinking', message }
       yield { type: 'text', text: 'last' }
     }
   })
-  return { agent, open: (content) => { gateOf(content).resolve() } }
+  return { agent, open: gates.open }
 }
 
 /** Resolves when a run of the agent waits, and this socket has been told so. */
