@@ -8,6 +8,7 @@ import { checkRunEvents } from '../../lib/protocol/run-rules.ts'
 import { defineTool } from '../../lib/tools/define-tool.ts'
 import { createArrivals } from '../support/arrivals.ts'
 import { createHaltingAgent } from '../support/halting-agent.ts'
+import { httpClient } from '../support/http-client.ts'
 import { untilSessions } from '../support/run-end.ts'
 import { createScriptedModel } from '../support/scripted-model.ts'
 import { startServer } from '../support/start-server.ts'
@@ -239,31 +240,39 @@ t.test('a message that is sent again finds its run: while it runs, after it ende
   await checkStory(t, chat, [chat.socket])
 })
 
-t.test('E71 a run that is stopped reaches its model and its tool by their signals, and ends at once, whatever they do', async (t) => {
-  // kill, each alone: no `task.signal` in the signal of `callModel` of lib/engine/run-model-agent.ts, no `options.signal` in `limited` of lib/tools/dispatcher.ts
-  const [chat, other] = [await openChat('stopping'), await openChat('stopping-other')]
-  const bystander = await say(other.socket, 'bystander')
-  const bystanding = await haltedAt('bystander')
+for (const way of ['a socket', 'HTTP']) {
+  t.test(`E71 a run that is stopped over ${way} reaches its model and its tool by their signals, and ends at once, whatever they do`, async (t) => {
+    // kill, each alone: no `task.signal` in the signal of `callModel` of lib/engine/run-model-agent.ts, no `options.signal` in `limited` of lib/tools/dispatcher.ts
+    const user = way === 'HTTP' ? 'stopping-by-request' : 'stopping'
+    const [chat, other] = [await openChat(user), await openChat(`${user}-other`)]
+    const request = await httpClient(server, user)
+    const stop = async (path: string, payload: { run_id?: string | undefined }): Promise<void> => {
+      if (way === 'HTTP') t.match(await request('POST', path), { status: 202, body: { run_ids: [String] } })
+      else await chat.socket.ask({ type: 'stop_agent', payload })
+    }
+    const bystander = await say(other.socket, `bystander of ${user}`)
+    const bystanding = await haltedAt(`bystander of ${user}`)
 
-  const modelRun = await say(chat.socket, 'ask', 'enqueue', { agent: 'asking' })
-  const call = await asked.calls.next()
-  await chat.socket.ask({ type: 'stop_agent', payload: { run_id: modelRun.run_id } })
-  const modelEnd = await endOf(chat.socket, modelRun)
-  const toolRun = await say(chat.socket, 'work', 'enqueue', { agent: 'worker' })
-  const work = await atWork.next()
-  await chat.socket.ask({ type: 'stop_agent', payload: {} })
-  const toolEnd = await endOf(chat.socket, toolRun)
-  work.finish('too late')
+    const modelRun = await say(chat.socket, 'ask', 'enqueue', { agent: 'asking' })
+    const call = await asked.calls.next()
+    await stop(`/v1/runs/${modelRun.run_id}/cancel`, { run_id: modelRun.run_id })
+    const modelEnd = await endOf(chat.socket, modelRun)
+    const toolRun = await say(chat.socket, 'work', 'enqueue', { agent: 'worker' })
+    const work = await atWork.next()
+    await stop(`/v1/threads/${chat.thread}/cancel`, {})
+    const toolEnd = await endOf(chat.socket, toolRun)
+    work.finish('too late')
 
-  for (const end of [modelEnd, toolEnd]) t.match(end.payload, { status: 'cancelled', reason: 'cancelled', error: { code: 'THREADLINE_CANCELLED' } })
-  for (const reason of [call.options.abortSignal?.reason, work.signal.reason]) t.match(reason, new RunStopped('cancelled'))
-  t.match(chat.socket.ofType('tool_completed'), [{ payload: { success: false, error: { code: 'THREADLINE_CANCELLED' } } }])
-  t.notOk(bystanding.signal.aborted)
-  bystanding.goOn()
-  t.match(await endOf(other.socket, bystander), { payload: { status: 'completed' } })
-  await checkStory(t, chat, [chat.socket])
-  t.notOk(JSON.stringify(await readThread(storage, chat.user, chat.thread)).includes('too late'), 'what a tool brings too late is discarded')
-})
+    for (const end of [modelEnd, toolEnd]) t.match(end.payload, { status: 'cancelled', reason: 'cancelled', error: { code: 'THREADLINE_CANCELLED' } })
+    for (const reason of [call.options.abortSignal?.reason, work.signal.reason]) t.match(reason, new RunStopped('cancelled'))
+    t.match(chat.socket.ofType('tool_completed'), [{ payload: { success: false, error: { code: 'THREADLINE_CANCELLED' } } }])
+    t.notOk(bystanding.signal.aborted)
+    bystanding.goOn()
+    t.match(await endOf(other.socket, bystander), { payload: { status: 'completed' } })
+    await checkStory(t, chat, [chat.socket])
+    t.notOk(JSON.stringify(await readThread(storage, chat.user, chat.thread)).includes('too late'), 'what a tool brings too late is discarded')
+  })
+}
 
 t.test('F80 a single model call that takes too long ends its run as timed out, and says that it was the step', async (t) => {
   // kill: no `ended.signal` in the signal of `callModel` of lib/engine/run-model-agent.ts
