@@ -17,8 +17,6 @@ export class SteadyUser {
   readonly #service: MortalService
   readonly #sent: () => void
   readonly #ends = new Map<string, PromiseWithResolvers<void>>()
-  /** Tabs that have read the thread from its beginning, and go on where they were. */
-  readonly #reading = new Set<Tab>()
   #connectedTo: MortalService['running'] | undefined
   #url = ''
   #token = ''
@@ -66,8 +64,6 @@ export class SteadyUser {
     if (!isEvent(answer, 'message_accepted')) throw new Error(`${id} was answered with ${JSON.stringify(answer)}`)
     this.#threadId ??= answer.thread_id ?? undefined
     this.accepted.push({ content, runId: answer.payload.run_id, messageId: answer.payload.message_id, sent })
-    // It was put into the thread without being told where that stands, and begins anew with the beginning.
-    if (!this.#reading.has(tab)) await tab.disconnect(false)
   }
 
   /** Resolves when the user was told of the end of all runs, but for the last ones. */
@@ -113,20 +109,16 @@ export class SteadyUser {
 
   async #connect (tab: Tab): Promise<void> {
     const threadId = this.#threadId
-    const from = threadId === undefined ? undefined : tab.positionIn(threadId, this.#reading.has(tab) ? 'last' : 'zero')
+    const from = threadId === undefined ? undefined : tab.positionIn(threadId, 'last')
     const refusal = await tab.connect(threadId, from)
     if (refusal !== undefined) throw new Error(`${tab.name} was refused: ${JSON.stringify(refusal)}`)
-    if (threadId !== undefined) this.#reading.add(tab)
   }
 
   #receive (event: ServerEvent, tab: Tab): void {
     if (isEvent(event, 'connection_established')) this.#epoch = event.payload.epoch
     if (isEvent(event, 'agent_completed') && event.run_id !== undefined) this.#endOf(event.run_id).resolve()
-    if (isEvent(event, 'message_accepted') && event.thread_id !== null) tab.arrive(event.thread_id, 'unknown')
-    if (isEvent(event, 'thread_created') && event.reply_to !== undefined) {
-      tab.arrive(event.payload.thread_id, 1)
-      this.#reading.add(tab)
-    }
+    if (isEvent(event, 'message_accepted') && event.thread_id !== null && event.payload.duplicate) tab.returnTo(event.thread_id, event.reply_to ?? '')
+    if (isEvent(event, 'thread_created') && event.reply_to !== undefined) tab.arrive(event.payload.thread_id, 1)
   }
 
   #endOf (runId: string): PromiseWithResolvers<void> {

@@ -23,6 +23,9 @@ export type Action =
   | Asking & { readonly do: 'switch', readonly thread: number }
   | Asking & { readonly do: 'resume', readonly thread: number | null, readonly from: Position }
   | Asking & { readonly do: 'send', readonly thread: number | null, readonly strategy: MultitaskStrategy, readonly plan: readonly PlanStep[] }
+  | Asking & { readonly do: 'edit', readonly message: number, readonly strategy: MultitaskStrategy, readonly plan: readonly PlanStep[] }
+  | Asking & { readonly do: 'regenerate', readonly message: number, readonly strategy: MultitaskStrategy }
+  | ByTab & { readonly do: 'select', readonly message: number }
   | ByTab & { readonly do: 'retry', readonly message: number, readonly changed: boolean }
   | Asking & { readonly do: 'stop', readonly thread: number | null, readonly run: number | null }
   | ByTab & { readonly do: 'create' }
@@ -55,12 +58,17 @@ const step: fc.Arbitrary<PlanStep> = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom(...planSteps) }
 )
 
+const plan = fc.array(step, { maxLength: 7 })
+
 const weighted: readonly fc.WeightedArbitrary<Action>[] = [
   { weight: 8, arbitrary: fc.record({ do: fc.constant('connect'), ...byTab, thread: countOrNull, from: positionOrNull }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('drop', 'leave'), ...byTab }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('switch'), ...asking, thread: count }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('resume'), ...asking, thread: countOrNull, from: position }) },
-  { weight: 14, arbitrary: fc.record({ do: fc.constant('send'), ...asking, thread: countOrNull, strategy, plan: fc.array(step, { maxLength: 7 }) }) },
+  { weight: 14, arbitrary: fc.record({ do: fc.constant('send'), ...asking, thread: countOrNull, strategy, plan }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('edit'), ...asking, message: count, strategy, plan }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('regenerate'), ...asking, message: count, strategy }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('select'), ...byTab, message: count }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('retry'), ...byTab, message: count, changed: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('stop'), ...asking, thread: countOrNull, run: countOrNull }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('create'), ...byTab }) },

@@ -1,8 +1,9 @@
-import type { ServerEvent } from '../../../lib/protocol/events.ts'
+import type { MessageView, ServerEvent } from '../../../lib/protocol/events.ts'
 import { isRunId, toThreadId } from '../../../lib/protocol/ids.ts'
-import { readThread } from '../stored-thread.ts'
+import { asUser, readThread } from '../stored-thread.ts'
 import { faultsOfReading } from './check-reading.ts'
 import { endOf, eventsOf, faultsOfThread, saidIn, type ThreadRecord } from './check-thread.ts'
+import { expectedMessages, faultsOfTree, readTree } from './check-tree.ts'
 import { usersOf, type Conversations } from './conversations.ts'
 import type { ModelUser, SentMessage } from './model.ts'
 import { pieceOf } from './planned-agent.ts'
@@ -22,6 +23,7 @@ export async function checkConversations (conversations: Conversations): Promise
   await conversations.idle()
   const faults = users.flatMap(({ user, tabs, records }) => [
     ...records.flatMap((record) => faultsOfThread(record, acceptedIn(user, record))),
+    ...records.flatMap((record) => faultsOfTree(record, record.tree, acceptedIn(user, record))),
     ...records.flatMap((record) => user.messages.flatMap((message) => message.threadId === record.threadId ? faultsOfMessage(message, record) : [])),
     ...tabs.flatMap((tab) => records.flatMap((record) => faultsOfReading(tab, record)))
   ])
@@ -44,15 +46,22 @@ async function bringToEnd (conversations: Conversations): Promise<void> {
       await conversations.ask(user, tab, { type: 'restore_thread', id: crypto.randomUUID(), payload: { thread_id: thread.threadId } }, { judge })
     }
     for (const message of user.messages.filter(({ answer }) => answer === 'none')) await sendMessage(conversations, user, tab, message, true)
-    for (const message of user.messages) conversations.open(message)
+    for (const message of user.messages) conversations.open(user, message)
     for (const { runId } of user.messages) if (isRunId(runId)) await conversations.ended(user, runId)
   }))
 }
 
-async function readAll ({ server }: Conversations, user: ModelUser): Promise<readonly ThreadRecord[]> {
-  return await Promise.all(user.threads.map(async ({ threadId }) => {
-    const { messages, runs, events } = await readThread(server.app.storage, user.name, toThreadId(threadId))
-    return { threadId, user: user.name, messages, runs: runs.toReversed(), events }
+interface FullRecord extends ThreadRecord { readonly tree: ReadonlyMap<string, MessageView> }
+
+async function readAll ({ server }: Conversations, user: ModelUser): Promise<readonly FullRecord[]> {
+  const { storage } = server.app
+  return await Promise.all(user.threads.map(async ({ threadId: name }) => {
+    const threadId = toThreadId(name)
+    const { messages, runs, events } = await readThread(storage, user.name, threadId)
+    const branched = user.messages.some((message) => message.threadId === name && message.kind !== 'message')
+    const record = { threadId, user: user.name, messages, runs: runs.toReversed(), events, branched }
+    const expected = [...expectedMessages(record, acceptedIn(user, record)).keys()]
+    return { ...record, tree: await asUser(user.name, async () => await readTree(storage.messages, threadId, expected)) }
   }))
 }
 

@@ -29,7 +29,7 @@ function faultsOfSnapshot ({ sequence, activeRuns, messages }: Snapshot, record:
   const active = new Set(activeRuns.map((run) => run.run_id))
   const forgotten = record.runs.filter(({ runId }) => until(runId).length > 0 && endOf(until(runId)) === undefined && !active.has(runId))
   faults.push(...forgotten.map(({ runId }) => `${runId} is active, and not told`))
-  if (messages === undefined) return faults
+  if (messages === undefined || record.branched === true) return faults
   if (messages.some((message) => message.thread_id !== record.threadId)) faults.push('told messages of another thread')
   const told = new Set(messages.map((message) => message.message_id))
   const due = record.messages.filter(({ run_id: runId }) => endOf(until(runId ?? '')) !== undefined)

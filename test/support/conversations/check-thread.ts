@@ -10,19 +10,22 @@ export interface ThreadRecord {
   readonly events: readonly ThreadEvent[]
   /** The visible branch. */
   readonly messages: readonly MessageView[]
+  /** There may be others. */
+  readonly branched?: boolean
 }
 
-/** A message that was accepted in the thread. */
+/** A message that was accepted in the thread, or one more run for it. */
 export interface AcceptedOne { readonly runId: string, readonly messageId: string, readonly content: string }
 
 /**
- * What is wrong with the story that a thread tells: its sequences, its runs, each with one end, and one at a time, and the messages
- * that were accepted, each once. Messages were neither edited nor answered again.
+ * What is wrong with the story that a thread tells: its sequences, its runs, each with one end, and one at a time, and, where nothing was
+ * edited or answered again, the messages that were accepted, each once and in order.
  */
 export function faultsOfThread (record: ThreadRecord, accepted: readonly AcceptedOne[]): readonly string[] {
   const faults = [...faultsOfEvents(record), ...faultsOfTurns(record)]
   for (const run of record.runs) faults.push(...faultsOfRun(run, eventsOf(record, run.runId)))
-  faults.push(...faultsOfMessages(record, accepted))
+  faults.push(...faultsOfAcceptance(record, accepted))
+  if (record.branched !== true) faults.push(...faultsOfMessages(record, accepted))
   return faults.map((fault) => `thread ${record.threadId}: ${fault}`)
 }
 
@@ -79,22 +82,26 @@ function faultsOfRun ({ runId, status }: ThreadRecord['runs'][number], events: r
   return faults.map((fault) => `run ${runId}: ${fault}`)
 }
 
+/** Each run is of something that was accepted, and the other way round. */
+function faultsOfAcceptance ({ runs }: ThreadRecord, accepted: readonly AcceptedOne[]): readonly string[] {
+  const messages = new Map(accepted.map(({ runId, messageId }) => [runId, messageId]))
+  const known = new Set(runs.map(({ runId }) => runId))
+  return [
+    ...runs.flatMap(({ runId, messageId }) => messages.get(runId) === messageId ? [] : [`run ${runId} answers ${messageId} instead of ${messages.get(runId)}`]),
+    ...accepted.flatMap(({ runId }) => known.has(runId) ? [] : [`a message was accepted for run ${runId}, which there is not`])
+  ]
+}
+
 /** Each message that was accepted, with the answer of its run behind it, but for those of runs that were rolled back. */
 function faultsOfMessages (record: ThreadRecord, accepted: readonly AcceptedOne[]): readonly string[] {
   const faults: string[] = []
-  const expected: string[] = []
-  for (const { runId, messageId } of record.runs) {
-    const message = accepted.find((one) => one.runId === runId)
-    if (message === undefined) faults.push(`run ${runId} is of no message that was accepted`)
-    else if (message.messageId !== messageId) faults.push(`run ${runId} answers ${messageId} instead of ${message.messageId}`)
+  const expected = record.runs.flatMap(({ runId, messageId }) => {
+    const content = accepted.find((one) => one.runId === runId)?.content
     const end = endOf(eventsOf(record, runId))
-    if (end?.reason === 'rolled_back') continue
-    expected.push(`user ${messageId} ${runId} ${message?.content}`)
-    if (end?.message_id !== undefined) expected.push(`assistant ${end.message_id} ${runId} ${end.content}`)
-  }
-  for (const { runId } of accepted) {
-    if (!record.runs.some((run) => run.runId === runId)) faults.push(`a message was accepted for run ${runId}, which there is not`)
-  }
+    if (end?.reason === 'rolled_back') return []
+    const answer = end?.message_id === undefined ? [] : [`assistant ${end.message_id} ${runId} ${end.content}`]
+    return [`user ${messageId} ${runId} ${content}`, ...answer]
+  })
   const found = record.messages.map((message) => `${message.role} ${message.message_id} ${message.run_id} ${message.content}`)
   const others = record.messages.filter(({ message_id: id, sibling_ids: siblings }) => siblings.length !== 1 || siblings[0] !== id)
   faults.push(...others.map(({ message_id: id, sibling_ids: siblings }) => `message ${id} has the siblings ${siblings.join(', ')}`))

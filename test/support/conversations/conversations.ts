@@ -69,10 +69,12 @@ export class Conversations {
   }
 
   /** Lets the run of a message pass its gates. Until its end is told, nobody knows whether a stop came first. */
-  open (message: SentMessage): void {
-    message.opened = true
-    if (!this.model.ended.has(message.runId ?? '')) message.mustStop = false
-    this.#agent.open(message.marker)
+  open (user: ModelUser, { marker }: SentMessage): void {
+    for (const message of user.messages.filter((other) => other.marker === marker)) {
+      message.opened = true
+      if (!this.model.ended.has(message.runId ?? '')) message.mustStop = false
+    }
+    this.#agent.open(marker)
   }
 
   /** Sends a command on a tab, and judges its answer when it comes. */
@@ -124,11 +126,12 @@ export class Conversations {
     const foreign = JSON.stringify(event).match(markers)?.filter((marker) => marker !== `${user.name}:`) ?? []
     if (foreign.length > 0) this.fault(`${tab.name} was told ${event.type} with ${foreign.join(', ')}`)
     if (isEvent(event, 'thread_created')) knowThread(user, event.payload.thread_id)
-    const message = user.messages.find(({ id }) => id === event.reply_to)
+    const message = user.messages.find(({ id, kind }) => id === event.reply_to && kind === 'message')
     if (message !== undefined && isEvent(event, 'thread_created')) tab.arrive(event.payload.thread_id, 1)
-    if (isEvent(event, 'message_accepted') && event.thread_id !== null) {
+    if ((isEvent(event, 'message_accepted') || isEvent(event, 'run_created')) && event.thread_id !== null) {
       knowThread(user, event.thread_id)
-      tab.arrive(event.thread_id, 'unknown')
+      if (event.payload.duplicate) tab.returnTo(event.thread_id, event.reply_to ?? '')
+      else tab.arrive(event.thread_id, 'unknown')
     }
     if (isEvent(event, 'agent_completed') && isRunId(event.run_id)) this.model.ended.add(event.run_id)
   }

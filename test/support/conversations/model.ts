@@ -2,11 +2,14 @@ import type { MultitaskStrategy } from '../../../lib/protocol/commands.ts'
 import { tabCount, userCount } from './actions.ts'
 import type { PlanStep } from './planned-agent.ts'
 
-/** A message that a user has sent. What became of it is known once it was answered. */
+/** What a user has sent to be answered. What became of it is known once it was answered. */
 export interface SentMessage {
   /** The client's own id. */
   readonly id: string
-  /** Its content, which is in all that its run tells. */
+  /** An edit stands beside the message that it is about; a regeneration is no message, but one more answer to that one. */
+  readonly kind: 'message' | 'edit' | 'regeneration'
+  readonly about: SentMessage | undefined
+  /** The content, which is in all that its run tells. */
   readonly marker: string
   /** The thread that it names; without it, it goes to the connection's. */
   readonly named: string | undefined

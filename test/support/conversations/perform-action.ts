@@ -2,8 +2,9 @@ import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import { isRunId } from '../../../lib/protocol/ids.ts'
 import type { Action, ActionOf } from './actions.ts'
 import type { Conversations } from './conversations.ts'
-import { expectStops, messagesIn, mayBeUnfinished, isHeld, pick, threadOf, userOf, type Model, type ModelUser } from './model.ts'
-import { reuseId, sendMessage, writeMessage } from './send-message.ts'
+import { expectStops, messagesIn, mayBeUnfinished, isHeld, pick, threadOf, userOf, type Model, type ModelUser, type SentMessage } from './model.ts'
+import { planOfRegeneration } from './planned-agent.ts'
+import { acceptedOf, mayBeGone, reuseId, sendMessage, writeMessage } from './send-message.ts'
 import { isEvent } from '../is-event.ts'
 import type { Tab } from './tab.ts'
 import { changeThread } from './change-thread.ts'
@@ -24,6 +25,7 @@ export function isPossible (action: Action, model: Model): boolean {
     case 'switch': case 'history': case 'delete': case 'restore': return user.threads.length > 0
     case 'resume': case 'stop': case 'send': return action.thread === null || user.threads.length > 0
     case 'retry': return user.messages.length > 0
+    case 'edit': case 'regenerate': case 'select': return acceptedOf(user).length > 0
     case 'trespass': return victimOf(action, model).threads.length > 0
   }
 }
@@ -50,6 +52,17 @@ export async function performAction (action: Action, conversations: Conversation
       const message = writeMessage(user, { named, strategy: action.strategy, plan: action.plan })
       return await sendMessage(conversations, user, tab, message, action.wait)
     }
+    case 'edit': case 'regenerate': {
+      const about = pick(acceptedOf(user), action.message)
+      if (about === undefined) return
+      const [kind, plan] = action.do === 'edit' ? ['edit', action.plan] as const : ['regeneration', planOfRegeneration] as const
+      const message = writeMessage(user, { named: about.threadId, strategy: action.strategy, plan, kind, about })
+      return await sendMessage(conversations, user, tab, message, action.wait)
+    }
+    case 'select': {
+      const message = pick(acceptedOf(user), action.message)
+      return message === undefined ? undefined : await selectBranch(message, user, tab, conversations)
+    }
     case 'retry': {
       const message = pick(user.messages, action.message)
       if (message === undefined) return
@@ -69,14 +82,14 @@ function victimOf ({ user, victim }: ActionOf<'trespass'>, model: Model): ModelU
 
 function open (action: ActionOf<'open'>, user: ModelUser, conversations: Conversations): void {
   const message = pick(user.messages, action.message)
-  if (message !== undefined) conversations.open(message)
+  if (message !== undefined) conversations.open(user, message)
 }
 
 /** Lets everything in a thread come to its end, and waits for it. */
 async function finish (action: ActionOf<'finish'>, user: ModelUser, conversations: Conversations): Promise<void> {
   const { threadId = '' } = pick(user.threads, action.thread) ?? {}
   const messages = messagesIn(user, threadId)
-  for (const message of messages) conversations.open(message)
+  for (const message of messages) conversations.open(user, message)
   for (const { runId } of messages) if (isRunId(runId)) await conversations.ended(user, runId)
 }
 
@@ -178,5 +191,18 @@ async function readHistory (action: ActionOf<'history'>, user: ModelUser, tab: T
       fault(`answered with ${JSON.stringify(answer)}`)
     }
   }
+  await conversations.ask(user, tab, command, { judge })
+}
+
+async function selectBranch (message: SentMessage, user: ModelUser, tab: Tab, conversations: Conversations): Promise<void> {
+  const { threadId = '', messageId = '', id } = message
+  const judge = (answer: ServerEvent): void => {
+    const code = isEvent(answer, 'error') ? answer.payload.code : answer.type
+    const deleted = code === 'THREADLINE_THREAD_NOT_FOUND' && threadOf(user, threadId)?.deleted === true
+    const gone = code === 'THREADLINE_NOT_FOUND' && mayBeGone(message)
+    const shown = isEvent(answer, 'branch_selected') && (answer.payload.has_more || mayBeGone(message) || answer.payload.messages.some((one) => one.message_id === messageId))
+    if (!deleted && !gone && !shown) conversations.fault(`the branch of ${id} was selected, and answered with ${JSON.stringify(answer)}`)
+  }
+  const command = { type: 'select_branch', id: crypto.randomUUID(), thread_id: threadId, payload: { message_id: messageId } }
   await conversations.ask(user, tab, command, { judge })
 }

@@ -14,6 +14,9 @@ export interface PlannedAgent {
   open (content: string): void
 }
 
+/** What a run does that answers a message once more: nobody can give it a plan. */
+export const planOfRegeneration: readonly PlanStep[] = ['pause', 'text']
+
 /** What the run says at a step of its plan. */
 export const pieceOf = (content: string, step: number): string => `${content}/${step} `
 
@@ -38,7 +41,8 @@ export function createPlannedAgent (): PlannedAgent {
     name: 'planned',
     tools,
     async * run ({ content, context, signal, callTool }) {
-      for (const [index, step] of (context['plan'] as readonly PlanStep[]).entries()) { // what `send` has given it
+      const plan = (context['plan'] ?? planOfRegeneration) as readonly PlanStep[] // what `sendMessage` has given it
+      for (const [index, step] of plan.entries()) {
         const output = await outputOf(step, pieceOf(content, index))
         if (output !== undefined) yield output
       }

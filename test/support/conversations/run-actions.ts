@@ -48,7 +48,7 @@ export async function runActions (commands: Iterable<Command>, server: TestServe
     await fc.asyncModelRun(() => ({ model, real: conversations }), commands)
     throwFaults(await checkConversations(conversations))
   } finally {
-    for (const { user } of usersOf(conversations)) for (const message of user.messages) conversations.open(message)
+    for (const { user } of usersOf(conversations)) for (const message of user.messages) conversations.open(user, message)
     await Promise.all(conversations.tabs.flat().map((tab) => tab.disconnect(false)))
     await conversations.idle()
   }

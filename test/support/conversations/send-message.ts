@@ -5,14 +5,13 @@ import type { Conversations } from './conversations.ts'
 import {
   expectStops, isHeld, knowThread, mayBeUnfinished, messagesIn, threadOf, type ModelUser, type SentMessage, type StopReason
 } from './model.ts'
-import type { PlanStep } from './planned-agent.ts'
 import { isEvent } from '../is-event.ts'
 import type { Tab } from './tab.ts'
 
 /** Unfinished runs that may stand before a message. */
 export const maxWaiting = 4
 
-interface What { readonly named: string | undefined, readonly strategy: MultitaskStrategy, readonly plan: readonly PlanStep[] }
+interface What extends Pick<SentMessage, 'named' | 'strategy' | 'plan'>, Partial<Pick<SentMessage, 'kind' | 'about'>> {}
 
 /** What was known when a message was sent. */
 interface Sending {
@@ -31,11 +30,13 @@ interface Sending {
 
 const stops: Partial<Record<MultitaskStrategy, StopReason>> = { interrupt: 'interrupted', rollback: 'rolled_back' }
 
-export function writeMessage (user: ModelUser, { named, strategy, plan }: What): SentMessage {
+export function writeMessage (user: ModelUser, { named, strategy, plan, kind = 'message', about }: What): SentMessage {
   const marker = `${user.name}:${user.messages.length}`
   const message: SentMessage = {
-    id: `message ${marker}`,
-    marker,
+    id: `${kind} ${marker}`,
+    kind,
+    about,
+    marker: kind === 'regeneration' && about !== undefined ? about.marker : marker,
     named,
     strategy,
     plan,
@@ -72,13 +73,27 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
   message.stops.push(...user.stopsUnderWay)
   const reason = stops[message.strategy]
   if (reason !== undefined && message.answer !== 'accepted') expectStops(user, target, reason, { before: message })
-  const thread = message.threadId ?? message.named
-  await conversations.ask(user, tab, {
-    type: 'user_message',
-    id: message.id,
-    ...(thread === undefined ? {} : { thread_id: thread }),
-    payload: { content: message.marker, agent: 'planned', multitask_strategy: message.strategy, metadata: { plan: message.plan } }
-  }, { wait, stops: reason, judge: (answer) => { judge(conversations, user, sending, answer) } })
+  await conversations.ask(user, tab, commandOf(message), { wait, stops: reason, judge: (answer) => { judge(conversations, user, sending, answer) } })
+}
+
+function commandOf ({ id, kind, about, marker, threadId, named, strategy, plan }: SentMessage) {
+  const thread = threadId ?? named
+  const envelope = { id, ...(thread === undefined ? {} : { thread_id: thread }) }
+  if (kind === 'regeneration') {
+    return { type: 'regenerate', ...envelope, payload: { message_id: about?.messageId, agent: 'planned', multitask_strategy: strategy } }
+  }
+  const payload = { content: marker, agent: 'planned', multitask_strategy: strategy, metadata: { plan } }
+  return { type: 'user_message', ...envelope, payload: kind === 'edit' ? { ...payload, edit_of: about?.messageId } : payload }
+}
+
+/** Messages that can be edited or answered once more. */
+export function acceptedOf (user: ModelUser): readonly SentMessage[] {
+  return user.messages.filter(({ kind, answer }) => kind !== 'regeneration' && answer === 'accepted')
+}
+
+/** The message may have been removed with its run. */
+export function mayBeGone ({ stops }: SentMessage): boolean {
+  return stops.includes('rolled_back')
 }
 
 /** Sends something else under the id of a message that was accepted. */
@@ -88,17 +103,18 @@ export async function reuseId (conversations: Conversations, user: ModelUser, ta
     const gone = code === 'THREADLINE_THREAD_NOT_FOUND' && threadOf(user, threadId)?.deleted === true
     if (code !== 'THREADLINE_CONFLICT' && !gone) conversations.fault(`${id}: its id was used for something else, and answered with ${code}`)
   }
-  await conversations.ask(user, tab, { type: 'user_message', id, thread_id: threadId, payload: { content: `${marker} changed`, agent: 'planned' } }, { judge })
+  const payload = { content: `${marker} changed`, agent: 'planned' }
+  await conversations.ask(user, tab, { type: 'user_message', id, thread_id: threadId, payload }, { judge })
 }
 
 function judge (conversations: Conversations, user: ModelUser, sending: Sending, answer: ServerEvent): void {
   const fault = (fault: string): void => { conversations.fault(`${sending.message.id} (${sending.message.strategy}): ${fault}`) }
-  if (isEvent(answer, 'message_accepted')) judgeAcceptance(user, sending, answer, fault)
+  if (isEvent(answer, sending.message.kind === 'regeneration' ? 'run_created' : 'message_accepted')) judgeAcceptance(user, sending, answer, fault)
   else if (isEvent(answer, 'error')) judgeRefusal(conversations, user, sending, answer.payload.code, fault)
   else fault(`answered with ${answer.type}`)
 }
 
-function judgeAcceptance (user: ModelUser, sending: Sending, answer: ServerEvent<'message_accepted'>, fault: (fault: string) => void): void {
+function judgeAcceptance (user: ModelUser, sending: Sending, answer: ServerEvent<'message_accepted' | 'run_created'>, fault: (fault: string) => void): void {
   const { message, target, certain, before } = sending
   const { message_id: messageId, run_id: runId, duplicate } = answer.payload
   const threadId = answer.thread_id ?? ''
@@ -123,6 +139,7 @@ function judgeRefusal (conversations: Conversations, user: ModelUser, sending: S
     THREADLINE_THREAD_NOT_FOUND: target === undefined
       ? !alone && user.threads.some((thread) => thread.changes > 0)
       : threadOf(user, target)?.deleted === true || changesOf(user, target) !== changes,
+    THREADLINE_NOT_FOUND: before !== 'accepted' && message.about !== undefined && mayBeGone(message.about),
     THREADLINE_THREAD_BUSY: before !== 'accepted' && message.strategy === 'reject' && unfinished > 0,
     THREADLINE_QUEUE_FULL: before !== 'accepted' && unfinished > maxWaiting
   }

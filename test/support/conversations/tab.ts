@@ -143,6 +143,11 @@ export class Tab {
     this.reading(threadId).arrive(next)
   }
 
+  /** The same by a message that had been sent before, under this id: what its run has told follows. */
+  returnTo (threadId: string, id: string): void {
+    if (this.#threadId === null) this.#resumes.set(id, { threadId, ...resumingAfter(undefined) })
+  }
+
   reading (threadId: string): ThreadReading {
     const reading = this.readings.get(threadId) ?? new ThreadReading((fault) => { this.#fault(`thread ${threadId}: ${fault}`) })
     this.readings.set(threadId, reading)

@@ -11,8 +11,8 @@ interface Stay {
   readonly before: ReadonlySet<number>
 }
 
-/** A resume that is being answered. */
-export interface Resuming { readonly after: number, last: number, replayed: number }
+/** A resume that is being answered. Where it was not the client who asked for it, it begins wherever it does. */
+export interface Resuming { after: number | undefined, last: number | undefined, replayed: number }
 
 /**
  * What one tab reads of one thread, over all its connections: each event once during a stay, in order and without a gap, and always the
@@ -69,7 +69,8 @@ export class ThreadReading {
 
   replay (event: ThreadEvent, resuming: Resuming): void {
     const stay = this.#stay ??= newcomer()
-    const expected = nextUntold(resuming.last + 1, stay, event.sequence)
+    resuming.after ??= event.sequence - 1
+    const expected = nextUntold((resuming.last ?? resuming.after) + 1, stay, event.sequence)
     if (event.sequence !== expected) this.#fault(`told ${event.sequence} again instead of ${expected}`)
     // What the connection would have been told next may come with what it has missed.
     if (event.sequence === stay.next) stay.next += 1
@@ -81,6 +82,7 @@ export class ThreadReading {
   /** Everything after what the tab had seen has been told by now. */
   resumed (told: { readonly after: number, readonly replayed: number, readonly sequence: number, readonly epoch: string }, resuming: Resuming): void {
     const stay = this.#stay ??= newcomer()
+    resuming.after ??= told.after
     if (told.after !== resuming.after) this.#fault(`resumed after ${told.after} instead of ${resuming.after}`)
     if (told.replayed !== resuming.replayed) this.#fault(`resumed with ${told.replayed} events, of which ${resuming.replayed} came`)
     const untold = nextUntold(resuming.after + 1, stay)
@@ -120,6 +122,6 @@ function newcomer (): Stay {
   return { next: 'resuming', told: new Set(), before: new Set() }
 }
 
-export function resumingAfter (after: number): Resuming {
+export function resumingAfter (after: number | undefined): Resuming {
   return { after, last: after, replayed: 0 }
 }
