@@ -1,8 +1,10 @@
 import t from 'tap'
+import type { Engine } from '../../lib/engine/engine.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { httpClient } from '../support/http-client.ts'
 import { untilSessions } from '../support/run-end.ts'
+import { startGateway } from '../support/start-gateway.ts'
 import { startServer } from '../support/start-server.ts'
 import { asUser, readThread } from '../support/stored-thread.ts'
 
@@ -60,6 +62,26 @@ t.test('whoever asks for it is erased: runs are stopped, everything is gone, con
   t.equal(actingAs('carol', () => gateway.registry.getUserConnections().size), 0)
   await untilSessions(engine, 0)
   t.equal(server.violations.length, 0)
+})
+
+t.test('a message that comes when the runs were stopped already is erased as well, and its run leaves nothing behind', async (t) => {
+  const thread = await server.thread('edith')
+  const late = await server.connect('edith', { thread })
+  const stopUser: Engine['stopUser'] = async (timeoutMs) => {
+    await engine.stopUser(timeoutMs)
+    await late.ask({ type: 'user_message', payload: { content: 'e1', agent: 'gated' } })
+    await gated.arrived.next((content) => content === 'e1')
+  }
+  const own = await startGateway(t, server, { tools: { engine: { ...engine, stopUser } } })
+
+  const erased = await asUser('edith', async () => await own.gateway.eraseUser())
+  gated.open('e1')
+  await untilSessions(engine, 0)
+
+  t.match(erased, { threads: 1, messages: 1, runs: 1 })
+  t.match((await (await httpClient(server, 'edith'))('GET', '/v1/me')).body, { usage: { threads: 0, messages: 0, runs: 0, models: [] } })
+  t.notOk((await storage.runs.recoverable()).some(({ userId }) => userId === 'edith'))
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
 t.test('whoever was erased can begin anew, with the same client ids', async (t) => {
