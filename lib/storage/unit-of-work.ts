@@ -1,3 +1,4 @@
+import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import pg from 'pg'
 import type { CompiledQuery } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
@@ -78,7 +79,8 @@ class Transaction implements UnitOfWork {
 
   static async open (pool: pg.Pool, opening: string): Promise<Transaction> {
     try {
-      return new Transaction(await pool.connect(), opening)
+      // A connection outlives the unit that it was opened for: what happens to it later happens in nobody's name.
+      return new Transaction(await context.with(ROOT_CONTEXT, () => pool.connect()), opening)
     } catch (error) {
       throw toStorageError(error)
     }
@@ -120,7 +122,7 @@ class Transaction implements UnitOfWork {
 
   release (): void {
     this.#ended = true
-    this.#client.release(this.#broken)
+    context.with(ROOT_CONTEXT, () => { this.#client.release(this.#broken) })
   }
 
   async #answer<Row> (sent: Promise<unknown>): Promise<readonly Row[]> {

@@ -146,8 +146,9 @@ function watchTimers (): ReadonlyMap<number, string> {
   createHook({
     init (id, type) {
       if (type !== 'Timeout') return
-      const line = product.exec(new Error().stack ?? '')?.[1]
-      if (line !== undefined) timers.set(id, line)
+      const { stack = '' } = new Error()
+      const line = product.exec(stack)?.[1]
+      if (line !== undefined && !stack.includes('/node_modules/pg-pool/')) timers.set(id, line) // connections of the pool end after a while
     },
     destroy (id) { timers.delete(id) }
   }).enable()

@@ -1,10 +1,14 @@
 import { sql } from 'kysely'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { tryCurrentIdentity } from '../../lib/context/current-thread.ts'
+import type { Identity } from '../../lib/context/identity.ts'
 import { newThreadId } from '../../lib/protocol/ids.ts'
 import { openPool } from '../../lib/storage/connection-pool.ts'
 import { createUnitsOfWork } from '../../lib/storage/unit-of-work.ts'
 import { createStorage } from '../../lib/storage/open-storage.ts'
+import { createArrivals } from '../support/arrivals.ts'
+import { createSilentLogger } from '../support/silent-logger.ts'
 import { as, newcomer } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 
@@ -20,27 +24,43 @@ async function newDatabase (t: Test): Promise<string> {
   return database.url
 }
 
+/** As whoever runs the server may do at any time. */
+async function endConnections (url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, application_name: 'operator' })
+  await client.connect()
+  await client.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'threadline'")
+  await client.end()
+}
+
 t.test('a server that ends connections is found again', needsServer, async (t) => {
   const url = await newDatabase(t)
   const pool = openPool({ url, size: 3 }, undefined)
   t.teardown(async () => { await pool.end() })
   const units = createUnitsOfWork(pool, { statementTimeoutMs: 5_000, lockTimeoutMs: 5_000 })
   const alice = newcomer()
-  const endAll = async (): Promise<void> => {
-    const client = new pg.Client({ connectionString: url, application_name: 'operator' })
-    await client.connect()
-    await client.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'threadline'")
-    await client.end()
-  }
 
   const inTheMiddle = as(alice, async () => await units.asUser(async (unit) => {
     await unit.rows(sql`select 1`)
-    await endAll()
+    await endConnections(url)
     return await unit.lastRows(sql`select 2`)
   }))
 
   await t.rejects(inTheMiddle, unavailable)
   t.same(await as(alice, async () => await units.asUser(async (unit) => await unit.lastRows(sql`select 3 as x`))), [{ x: 3 }])
+})
+
+// Kill: no `context.with` around `pool.connect` in lib/storage/unit-of-work.ts.
+t.test('a connection that is lost is told of in nobody\'s name, whoever it was opened for', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const lost = createArrivals<{ readonly identity: Identity | undefined }>()
+  const pool = openPool({ url, size: 3 }, { ...createSilentLogger(), warn: () => { lost.push({ identity: tryCurrentIdentity() }) } })
+  t.teardown(async () => { await pool.end() })
+  const units = createUnitsOfWork(pool, { statementTimeoutMs: 5_000, lockTimeoutMs: 5_000 })
+
+  await as(newcomer(), async () => await units.asUser(async (unit) => await unit.lastRows(sql`select 1`)))
+  await endConnections(url)
+
+  t.equal((await lost.next()).identity, undefined)
 })
 
 t.test('a statement, a lock and a connection are waited for within limits', needsServer, async (t) => {
