@@ -54,5 +54,5 @@ export async function performCommand<Name extends CommandType> (
 }
 
 function isAnswer (name: CommandType, type: EventType): boolean {
-  return (answers[name] as readonly EventType[]).includes(type)
+  return (answers[name] as readonly EventType[]).includes(type) // any type may be asked for, not only one that it has
 }
