@@ -35,6 +35,7 @@ export async function runModelAgent (task: ModelTask, limits: StepLimits): Promi
     if (said.finishReason !== 'tool-calls') return
     messages.push(...said.messages)
     if (said.calls.length > 0) messages.push({ role: 'tool', content: await runTools(said.calls, task) })
+    task.signal.throwIfAborted() // stopped in a tool: nobody reads what it found
   }
 }
 

@@ -12,6 +12,7 @@ import { newConnectionId, newThreadId, toConnectionId, toThreadId, toUserId, typ
 import type { RunStore, ThreadStore } from '../../lib/storage/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { createArrivals } from '../support/arrivals.ts'
+import { checkEvent } from '../support/conformance-record.ts'
 import { hostileThreadIds } from '../support/hostile-ids.ts'
 import { startGateway } from '../support/start-gateway.ts'
 import { startServer } from '../support/start-server.ts'
@@ -37,6 +38,7 @@ t.test('A11 connecting and disconnecting again and again leaves nothing behind',
 
   for (let cycle = 0; cycle < cycles; cycle++) {
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/v1/socket?thread_id=${thread}`, { headers: { authorization: `Bearer ${token}` } })
+    socket.on('message', (data: Buffer) => { checkEvent(JSON.parse(data.toString())) })
     await once(socket, 'message')
     const gone = Promise.all(ends().filter((end) => end !== witnessEnd).map((end) => once(end, 'close')))
     for (let sent = 0; sent < 5; sent++) socket.send(JSON.stringify({ type: 'switch_thread', payload: { thread_id: thread } }))
@@ -298,6 +300,7 @@ t.test('A15 a client that was cut off comes back in the thread that it was in', 
     threadId: first,
     token: await server.token('nina'),
     reconnect: { baseMs: 1 },
+    onEvent: checkEvent,
     onStatus: (status) => { statuses.push(status) }
   })
   t.teardown(() => client.close())

@@ -6,6 +6,7 @@ import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { isRunEventType } from '../../lib/protocol/events.ts'
 import { newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import { defineTool } from '../../lib/tools/define-tool.ts'
+import { checkEvent } from '../support/conformance-record.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { listener } from '../support/listener.ts'
 import { startServer } from '../support/start-server.ts'
@@ -279,7 +280,11 @@ t.test('G90 G97 an EventSource that is not ours comes back by itself, and has ev
   t.teardown(() => { source.close() })
   const seen: number[] = []
   for (const type of ['agent_started', 'agent_thinking', 'tool_executing', 'tool_completed', 'agent_delta', 'agent_completed']) {
-    source.addEventListener(type, ({ data }) => { seen.push((JSON.parse(data) as { sequence: number }).sequence) })
+    source.addEventListener(type, ({ data }) => {
+      const event = JSON.parse(data) as { sequence: number }
+      checkEvent(event)
+      seen.push(event.sequence)
+    })
   }
   const greeting = () => new Promise((resolve) => { source.addEventListener('connection_established', resolve, { once: true }) })
 

@@ -266,6 +266,7 @@ for (const way of ['a socket', 'HTTP']) {
     for (const end of [modelEnd, toolEnd]) t.match(end.payload, { status: 'cancelled', reason: 'cancelled', error: { code: 'THREADLINE_CANCELLED' } })
     for (const reason of [call.options.abortSignal?.reason, work.signal.reason]) t.match(reason, new RunStopped('cancelled'))
     t.match(chat.socket.ofType('tool_completed'), [{ payload: { success: false, error: { code: 'THREADLINE_CANCELLED' } } }])
+    t.match(chat.socket.runEvents.slice(-2), [{ type: 'tool_completed' }, { type: 'agent_completed' }], 'nobody reads what it found')
     t.notOk(bystanding.signal.aborted)
     bystanding.goOn()
     t.match(await endOf(other.socket, bystander), { payload: { status: 'completed' } })
