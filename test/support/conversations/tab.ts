@@ -1,4 +1,4 @@
-import { isRunEventType, type ActiveRun, type MessageView, type RunEventType, type ServerEvent, type ThreadEvent } from '../../../lib/protocol/events.ts'
+import { isRunEventType, type ActiveRun, type EventType, type MessageView, type RunEventType, type ServerEvent, type ThreadEvent } from '../../../lib/protocol/events.ts'
 import { isEvent } from '../is-event.ts'
 import { openSocket, TestSocket, type Refusal, type Sendable } from '../test-socket.ts'
 import { within } from '../within.ts'
@@ -85,7 +85,10 @@ export class Tab {
   async ask (command: Sendable & { readonly id: string }): Promise<ServerEvent | undefined> {
     const socket = this.#socket
     if (socket === undefined) throw new Error(`${this.name} is not connected`)
-    return await socket.ask(command).catch((error: unknown) => {
+    const from = socket.events.length
+    const isAnswer = ({ type, reply_to: id }: ServerEvent): boolean => id === command.id && !isBeside(type, command.type)
+    socket.send(command)
+    return await socket.next(isAnswer, from).catch((error: unknown) => {
       if (this.#socket === socket) throw error
       return undefined
     })
@@ -256,4 +259,9 @@ export class Tab {
   #fault (fault: string): void {
     this.faults.push(`${this.name}: ${fault}`)
   }
+}
+
+/** What comes with the answer to a message, and is not the answer. */
+function isBeside (type: EventType, command: string): boolean {
+  return type === 'run_queued' || (type === 'thread_created' && command !== 'create_thread') || (type === 'resumed' && command !== 'resume')
 }
