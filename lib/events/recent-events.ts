@@ -4,8 +4,10 @@ import type { ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
 
 export interface RecentEventsLimits {
+  /** Events of one thread. */
   readonly perThread: number
-  readonly total: number
+  /** Of all threads together: an event weighs 1, and 1 more for each 1,000 characters that it holds. */
+  readonly weight: number
 }
 
 /** The newest events of one thread, without a gap: `first` to `last`, each at its sequence modulo the limit. */
@@ -14,6 +16,7 @@ interface Ring {
   readonly slots: ThreadEvent[]
   first: number
   last: number
+  weight: number
 }
 
 /**
@@ -24,24 +27,26 @@ export class RecentEvents {
   readonly #limits: RecentEventsLimits
   /** The least recently used thread is first. */
   readonly #rings = new Map<ThreadId, Ring>()
-  #size = 0
+  #weight = 0
 
   constructor (limits: RecentEventsLimits) {
     this.#limits = limits
   }
 
-  get size (): number { return this.#size }
+  /** Of all that is kept. */
+  get weight (): number { return this.#weight }
 
   /** Takes an event that is stored. One that does not follow the last one starts the thread anew: somebody else stored what is between. */
   add (event: ThreadEvent): void {
     const { thread_id: threadId, user_id: owner, sequence } = event
     const known = this.#rings.get(threadId)
     if (known !== undefined && sequence <= known.last) return
-    const ring = known !== undefined && sequence === known.last + 1 ? known : { owner, slots: [], first: sequence, last: sequence - 1 }
-    this.#size += sizeOf(ring) - (known === undefined ? 0 : sizeOf(known))
+    const goesOn = known !== undefined && sequence === known.last + 1
+    if (known !== undefined && !goesOn) this.#drop(threadId, known)
+    const ring = goesOn ? known : { owner, slots: [], first: sequence, last: sequence - 1, weight: 0 }
     this.#put(ring, event)
     this.#use(threadId, ring)
-    while (this.#size > this.#limits.total) this.#forgetOldest()
+    while (this.#weight > this.#limits.weight) this.#forgetOldest()
   }
 
   /**
@@ -65,10 +70,13 @@ export class RecentEvents {
   }
 
   #put (ring: Ring, event: ThreadEvent): void {
+    const replaced = this.#slot(ring, event.sequence)
+    const weight = weightOf(event) - (replaced === undefined ? 0 : weightOf(replaced))
     ring.slots[event.sequence % this.#limits.perThread] = event
     ring.last = event.sequence
-    if (sizeOf(ring) > this.#limits.perThread) ring.first += 1
-    else this.#size += 1
+    if (replaced !== undefined) ring.first += 1
+    ring.weight += weight
+    this.#weight += weight
   }
 
   #slot (ring: Ring, sequence: number): ThreadEvent | undefined {
@@ -87,8 +95,18 @@ export class RecentEvents {
 
   #drop (threadId: ThreadId, ring: Ring): void {
     this.#rings.delete(threadId)
-    this.#size -= sizeOf(ring)
+    this.#weight -= ring.weight
   }
 }
 
-function sizeOf (ring: Ring): number { return ring.last - ring.first + 1 }
+const charactersOfWeight = 1_000
+
+function weightOf ({ payload }: ThreadEvent): number {
+  const characters = Object.values(payload).reduce<number>((sum, value) => sum + lengthOf(value), 0)
+  return 1 + Math.floor(characters / charactersOfWeight)
+}
+
+function lengthOf (value: unknown): number {
+  if (typeof value === 'string') return value.length
+  return typeof value === 'object' && value !== null ? JSON.stringify(value).length : 0
+}

@@ -36,7 +36,7 @@ export interface StoredEventLogOptions {
 export function createStoredEventLog (options: StoredEventLogOptions): EventLog {
   const { store, epoch, logger } = options
   const followers = new Map<ThreadId, Set<Follower>>()
-  const recent = new RecentEvents(options.recent ?? { perThread: 256, total: 20_000 })
+  const recent = new RecentEvents(options.recent ?? { perThread: 256, weight: 20_000 })
   const writer = new GroupCommit<Item, Placed>({
     commit: async (batch) => place(batch, await store.append(batch), epoch),
     committed: (batch, placed) => {
