@@ -140,3 +140,8 @@ export class Conversations {
 export function usersOf (conversations: Conversations): readonly { readonly user: ModelUser, readonly tabs: readonly Tab[] }[] {
   return conversations.tabs.map((tabs, index) => ({ user: userOf(conversations.model, index), tabs }))
 }
+
+/** Nothing of the user is under way: what the tab was told of its place is true. */
+export function isCalm ({ unanswered }: ModelUser, tab: Tab): boolean {
+  return unanswered === 0 && !tab.returning
+}

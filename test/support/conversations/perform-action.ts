@@ -1,7 +1,7 @@
 import type { ServerEvent } from '../../../lib/protocol/events.ts'
 import { isRunId } from '../../../lib/protocol/ids.ts'
 import type { Action, ActionOf } from './actions.ts'
-import type { Conversations } from './conversations.ts'
+import { isCalm, type Conversations } from './conversations.ts'
 import { expectStops, messagesIn, mayBeUnfinished, isHeld, pick, threadOf, userOf, type Model, type ModelUser, type SentMessage } from './model.ts'
 import { planOfRegeneration } from './planned-agent.ts'
 import { acceptedOf, mayBeGone, reuseId, sendMessage, writeMessage } from './send-message.ts'
@@ -124,7 +124,7 @@ async function resume (action: ActionOf<'resume'>, user: ModelUser, tab: Tab, co
   const named = action.thread === null ? undefined : pick(user.threads, action.thread)
   const thread = named ?? threadOf(user, tab.threadId ?? '')
   const changes = thread?.changes
-  const certain = action.wait && user.unanswered === 0
+  const certain = action.wait && isCalm(user, tab)
   const id = crypto.randomUUID()
   const from = tab.positionIn(thread?.threadId ?? null, action.from)
   const fault = (fault: string): void => { conversations.fault(`${tab.name}, resuming ${JSON.stringify(action)}: ${fault}`) }
@@ -144,9 +144,9 @@ async function resume (action: ActionOf<'resume'>, user: ModelUser, tab: Tab, co
 
 async function stop (action: ActionOf<'stop'>, user: ModelUser, tab: Tab, conversations: Conversations): Promise<void> {
   const named = action.thread === null ? undefined : pick(user.threads, action.thread)
-  const thread = named ?? (user.unanswered === 0 ? threadOf(user, tab.threadId ?? '') : undefined)
+  const thread = named ?? (isCalm(user, tab) ? threadOf(user, tab.threadId ?? '') : undefined)
   const changes = thread?.changes
-  const certain = action.wait && user.unanswered === 0
+  const certain = action.wait && isCalm(user, tab)
   const messages = thread === undefined ? [] : messagesIn(user, thread.threadId)
   const runs = messages.filter(({ runId }) => runId !== undefined)
   const runId = action.run === null ? undefined : pick(runs, action.run)?.runId

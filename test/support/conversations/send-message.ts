@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../../lib/errors.ts'
 import type { MultitaskStrategy } from '../../../lib/protocol/commands.ts'
 import type { ServerEvent } from '../../../lib/protocol/events.ts'
-import type { Conversations } from './conversations.ts'
+import { isCalm, type Conversations } from './conversations.ts'
 import {
   expectStops, isHeld, knowThread, mayBeUnfinished, messagesIn, threadOf, type ModelUser, type SentMessage, type StopReason
 } from './model.ts'
@@ -57,7 +57,7 @@ export function writeMessage (user: ModelUser, { named, strategy, plan, kind = '
 export async function sendMessage (conversations: Conversations, user: ModelUser, tab: Tab, message: SentMessage, wait: boolean): Promise<void> {
   // One that has been sent before may have been accepted wherever that was.
   const first = !message.sent
-  const here = user.unanswered === 0 && first && changesOf(user, tab.threadId ?? '') === 0 ? tab.threadId ?? undefined : undefined
+  const here = isCalm(user, tab) && first && changesOf(user, tab.threadId ?? '') === 0 ? tab.threadId ?? undefined : undefined
   const target = message.threadId ?? message.named ?? here
   message.sent = true
   const sending: Sending = {
@@ -65,8 +65,8 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
     tab,
     target,
     changes: changesOf(user, target),
-    alone: wait && user.unanswered === 0 && message.named === undefined && message.answer === 'none' && first && tab.threadId === null,
-    certain: wait && user.unanswered === 0,
+    alone: wait && isCalm(user, tab) && message.named === undefined && message.answer === 'none' && first && tab.threadId === null,
+    certain: wait && isCalm(user, tab),
     before: message.answer,
     held: target === undefined ? 0 : messagesIn(user, target).filter(isHeld).length
   }

@@ -3,6 +3,7 @@ import { isEvent } from '../is-event.ts'
 import { openSocket, TestSocket, type Refusal, type Sendable } from '../test-socket.ts'
 import { within } from '../within.ts'
 import type { Position } from './actions.ts'
+import { fromPosition, type From } from './from-position.ts'
 import { resumingAfter, ThreadReading, type Resuming } from './thread-reading.ts'
 
 /** What a tab was told of a thread at one moment. */
@@ -34,9 +35,6 @@ interface State {
   readonly active_runs: readonly ActiveRun[]
   readonly messages?: readonly MessageView[]
 }
-
-/** Where a tab wants to go on. */
-export interface From { readonly after: number, readonly epoch: string }
 
 /**
  * One tab of a user: it is connected again and again, remembers what it has read of each thread, and checks all that arrives. What
@@ -108,6 +106,9 @@ export class Tab {
   /** Resolves when there is no connection any more. */
   async closed (): Promise<void> { await this.#socket?.closed }
 
+  /** Whether it is told of a thread anew, in which it is afterwards. */
+  get returning (): boolean { return this.#resumes.size > 0 }
+
   /** Resolves when the tab was told of the thread that it is in up to this sequence, without asking for it. */
   async toldTo (sequence: number): Promise<void> {
     const threadId = this.#threadId
@@ -129,14 +130,7 @@ export class Tab {
 
   /** A position in a thread by its name. A tab that has not read the thread is at its beginning. */
   positionIn (threadId: string | null, position: Position): From {
-    const last = this.readings.get(threadId ?? '')?.last ?? { after: 0, epoch: this.#options.epoch() }
-    switch (position) {
-      case 'last': return last
-      case 'older': return { ...last, after: Math.floor(last.after / 2) }
-      case 'zero': return { ...last, after: 0 }
-      case 'beyond': return { ...last, after: last.after + 1_000_000 }
-      case 'other-epoch': return { ...last, epoch: 'another' }
-    }
+    return fromPosition(position, this.readings.get(threadId ?? '')?.last ?? { after: 0, epoch: this.#options.epoch() })
   }
 
   /** The connection, which was in no thread, was put into one; where that stands was told only of a new one. */
