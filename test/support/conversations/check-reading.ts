@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ThreadEvent } from '../../../lib/protocol/events.ts'
 import { endOf, eventsOf, saidIn, type ThreadRecord } from './check-thread.ts'
-import type { Snapshot, Tab } from './tab.ts'
+import type { Snapshot } from './snapshot.ts'
+import type { Tab } from './tab.ts'
 
 /** Whether the tab has read what is stored, up to the end. */
 export function faultsOfReading (tab: Tab, record: ThreadRecord): readonly string[] {

@@ -1,19 +1,11 @@
-import { isRunEventType, type ActiveRun, type EventType, type MessageView, type RunEventType, type ServerEvent, type ThreadEvent } from '../../../lib/protocol/events.ts'
+import { isRunEventType, type EventType, type RunEventType, type ServerEvent, type ThreadEvent } from '../../../lib/protocol/events.ts'
 import { isEvent } from '../is-event.ts'
 import { openSocket, TestSocket, type Refusal, type Sendable } from '../test-socket.ts'
 import { within } from '../within.ts'
 import type { Position } from './actions.ts'
 import { fromPosition, type From } from './from-position.ts'
+import type { Snapshot, ThreadStanding } from './snapshot.ts'
 import { resumingAfter, ThreadReading, type Resuming } from './thread-reading.ts'
-
-/** What a tab was told of a thread at one moment. */
-export interface Snapshot {
-  readonly threadId: string
-  readonly sequence: number
-  readonly activeRuns: readonly ActiveRun[]
-  /** The newest of the visible branch, where they were told. */
-  readonly messages: readonly MessageView[] | undefined
-}
 
 export interface TabOptions {
   readonly user: string
@@ -27,13 +19,6 @@ export interface TabOptions {
   readonly epoch: () => string
   /** Told of all that arrives, after the tab has noted it. */
   readonly received: (event: ServerEvent, tab: Tab) => void
-}
-
-interface State {
-  readonly sequence: number
-  readonly epoch: string
-  readonly active_runs: readonly ActiveRun[]
-  readonly messages?: readonly MessageView[]
 }
 
 /**
@@ -210,13 +195,13 @@ export class Tab {
     this.#remember(threadId, payload)
   }
 
-  #enter (threadId: string, state: State): void {
+  #enter (threadId: string, state: ThreadStanding): void {
     this.#move(threadId)
     this.reading(threadId).enter(state)
     this.#remember(threadId, state)
   }
 
-  #remember (threadId: string, { sequence, active_runs: activeRuns, messages }: State): void {
+  #remember (threadId: string, { sequence, active_runs: activeRuns, messages }: ThreadStanding): void {
     this.snapshots.push({ threadId, sequence, activeRuns, messages })
   }
 
