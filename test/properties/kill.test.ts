@@ -33,6 +33,7 @@ const anyMessage = fc.record({
   agent: fc.constantFrom('assistant', 'assistant', 'echo'),
   strategy: fc.constantFrom<SteadyMessage['strategy']>('enqueue', 'enqueue', 'enqueue', 'interrupt'),
   tool: fc.boolean(),
+  lost: fc.constantFrom(true, false, false, false),
   seconds: fc.double({ min: 0, max: 0.1, noNaN: true }),
   unfinished: fc.nat(3)
 })
@@ -66,11 +67,11 @@ async function killAgainAndAgain (t: Test, storage: Storage): Promise<void> {
 
   const chats = chatting.map(async (user, index) => {
     const messages = fc.sample(anyMessage, { seed: seed + index, numRuns: 1_000 })
-    for (const [number, { agent, strategy, tool, seconds, unfinished }] of messages.entries()) {
+    for (const [number, { agent, strategy, lost, tool, seconds, unfinished }] of messages.entries()) {
       if (number >= leastMessages && killed >= kills) return
       const marker = `${user.name}:${number}`
       const content = tool ? `/tool research ${JSON.stringify({ topic: marker, seconds })}` : marker
-      await user.say({ content, agent, strategy })
+      await user.say({ content, agent, strategy, lost })
       await user.toldEnds(unfinished)
     }
   })
@@ -102,7 +103,8 @@ async function killAgainAndAgain (t: Test, storage: Storage): Promise<void> {
     t.same(user.tabs.flatMap((tab) => [...tab.faults, ...faultsOfReading(tab, record)]), [], `${user.name}: told everything once and in order`)
   }
   const accepted = chatting.flatMap((user) => user.accepted)
-  t.ok(accepted.length >= users * leastMessages, `${accepted.length} messages, ${accepted.filter(({ sent }) => sent > 1).length} of them sent again, ${killed} kills`)
+  const [again, known] = [accepted.filter(({ sent }) => sent > 1), accepted.filter(({ duplicate }) => duplicate)]
+  t.ok(accepted.length >= users * leastMessages, `${accepted.length} messages, ${again.length} sent again, ${known.length} of them known, ${killed} kills`)
 }
 
 /** Counts, and lets others wait for a count. */

@@ -1,13 +1,26 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { isEvent } from './is-event.ts'
 import { Tab } from './conversations/tab.ts'
 import type { MortalService } from './mortal-service.ts'
 import { within } from './within.ts'
 
-export interface SteadyMessage { readonly content: string, readonly agent: string, readonly strategy: 'enqueue' | 'interrupt' }
+export interface SteadyMessage {
+  readonly content: string
+  readonly agent: string
+  readonly strategy: 'enqueue' | 'interrupt'
+  /** The connection is lost while the answer is on its way. */
+  readonly lost: boolean
+}
 
-/** A message that was accepted, and how often it had been sent until that was known. */
-export interface KeptMessage { readonly content: string, readonly runId: string, readonly messageId: string, readonly sent: number }
+/** A message that was accepted, how often it had been sent until that was known, and whether it had been accepted before. */
+export interface KeptMessage {
+  readonly content: string
+  readonly runId: string
+  readonly messageId: string
+  readonly sent: number
+  readonly duplicate: boolean
+}
 
 /** Somebody in one thread, in two tabs, who comes back and tries again whatever happens to the service. */
 export class SteadyUser {
@@ -49,7 +62,7 @@ export class SteadyUser {
   }
 
   /** Resolves when the message is accepted, however often it has to be sent. */
-  async say ({ content, agent, strategy }: SteadyMessage): Promise<void> {
+  async say ({ content, agent, strategy, lost }: SteadyMessage): Promise<void> {
     const id = `${this.name} ${this.#messages += 1}`
     const command = { type: 'user_message', id, payload: { content, agent, multitask_strategy: strategy } }
     const [tab] = this.tabs
@@ -59,11 +72,13 @@ export class SteadyUser {
       await this.#connected()
       const asked = tab.ask(command)
       this.#sent()
+      if (lost && sent === 0) await turn().then(() => tab.disconnect(false))
       answer = await within(`the acceptance of ${id}`, asked)
     }
     if (!isEvent(answer, 'message_accepted')) throw new Error(`${id} was answered with ${JSON.stringify(answer)}`)
     this.#threadId ??= answer.thread_id ?? undefined
-    this.accepted.push({ content, runId: answer.payload.run_id, messageId: answer.payload.message_id, sent })
+    const { run_id: runId, message_id: messageId, duplicate } = answer.payload
+    this.accepted.push({ content, runId, messageId, sent, duplicate })
   }
 
   /** Resolves when the user was told of the end of all runs, but for the last ones. */
