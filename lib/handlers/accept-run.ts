@@ -42,13 +42,13 @@ export async function acceptRun (request: RunRequest, connection: HandlerConnect
     })
     return
   }
-  if (isNew) await enterNewThread(acceptance, connection)
-  else if (!connection.hasThread) await enterKnownThread(connection, tools)
-  answer()
   try {
+    if (isNew) await enterNewThread(acceptance, connection)
+    if (isNew || connection.hasThread) answer()
+    else await enterKnownThread(connection, tools, answer)
     if (request.leavesBranch) connection.tellThread('branch_selected', await recentMessages(tools.storage))
   } finally {
-    await begin(acceptance, request, connection, tools) // it is stored: it is executed, whatever the others can be told
+    await begin(acceptance, request, connection, tools) // it is stored: it is executed, whatever anybody can be told
   }
 }
 
@@ -97,11 +97,12 @@ async function enterNewThread ({ thread }: Acceptance, connection: HandlerConnec
   await connection.enter(async () => ({ sequence: 0, tell: () => { connection.reply('thread_created', thread) } }))
 }
 
-async function enterKnownThread (connection: HandlerConnection, { storage }: HandlerTools): Promise<void> {
+/** By the answer the client knows in which thread it is, before it is told of what goes on there. */
+async function enterKnownThread (connection: HandlerConnection, { storage }: HandlerTools, answer: () => void): Promise<void> {
   const { threadId } = currentRun()
   await connection.enter(async () => {
     const { sequence } = await storage.threads.state(threadId)
-    return { sequence, tell: () => {} }
+    return { sequence, tell: answer }
   })
 }
 
