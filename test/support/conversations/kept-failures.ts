@@ -3,8 +3,8 @@ import type fc from 'fast-check'
 import type { Action } from './actions.ts'
 
 /**
- * What once went wrong, in the product or in one that was broken to see this test fail. The actions are what is done again: with a new kind of action, a seed would mean something else. Seed and path
- * say where they came from.
+ * What once went wrong, in the product or in one that was broken to see this test fail. The actions are what is done again: with a new
+ * kind of action, a seed would mean something else. Seed and path say where they came from.
  */
 export interface KeptFailure {
   readonly why: string
