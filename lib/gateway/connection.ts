@@ -6,6 +6,7 @@ import type { ServerEvent, ThreadEvent } from '../protocol/events.ts'
 import type { ConnectionId, ThreadId, UserId } from '../protocol/ids.ts'
 import { ConnectionLife, type ConnectionState } from './connection-state.ts'
 import type { Outbox, Sent } from './outbox.ts'
+import type { SentEvents } from './sent-events.ts'
 
 export interface ConnectionOptions {
   readonly connectionId: ConnectionId
@@ -18,6 +19,8 @@ export interface ConnectionOptions {
   readonly maxHeld: number
   /** Which of the events that are meant for it the client listens to; all of them when absent. */
   readonly hears?: ((event: ServerEvent) => boolean) | undefined
+  /** Told of each event that has left for the client. */
+  readonly sentEvents?: SentEvents | undefined
 }
 
 /** Which events of its thread a connection has been sent: those after `from`, up to `to`. */
@@ -40,6 +43,7 @@ export class Connection {
   readonly #outbox: Outbox
   readonly #maxHeld: number
   readonly #hears: (event: ServerEvent) => boolean
+  readonly #sentEvents: SentEvents | undefined
   readonly #life = new ConnectionLife()
   readonly #holds = new Map<ThreadId, Hold>()
   #told: { threadId: ThreadId, from: number, to: number } | undefined
@@ -54,6 +58,7 @@ export class Connection {
     this.#outbox = options.outbox
     this.#maxHeld = options.maxHeld
     this.#hears = options.hears ?? (() => true)
+    this.#sentEvents = options.sentEvents
   }
 
   get state (): ConnectionState { return this.#life.state }
@@ -175,6 +180,7 @@ export class Connection {
   #send (event: ServerEvent, frame: string): Sent {
     const sent = this.#outbox.send(event, frame)
     if (sent === 'overflow') this.#life.move('closing') // the outbox has said goodbye itself
+    if (sent === 'sent') this.#sentEvents?.tell(this, event, frame)
     return sent
   }
 }

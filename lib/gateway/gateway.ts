@@ -16,6 +16,7 @@ import { listenToSocket } from './listen-to-socket.ts'
 import { MessageWindow } from './message-window.ts'
 import { createRequests, type Requests } from './requests.ts'
 import type { Position } from './resume.ts'
+import { SentEvents, type SentEventListener } from './sent-events.ts'
 import { SocketOutbox } from './socket-outbox.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { ThreadMembership } from './thread-membership.ts'
@@ -66,6 +67,8 @@ export interface Gateway extends Requests, EventStreams {
    * `THREADLINE_SHUTTING_DOWN`; the socket is then the caller's to close.
    */
   accept (socket: WebSocket, caller: Caller, names: ConnectionNames): ConnectionId
+  /** Calls `listener` for each event that is written to a connection. Returns what takes it away again. */
+  onSent (listener: SentEventListener): () => void
   /** Live state, which is all zero when everybody has left. */
   readonly load: { readonly connections: number, readonly users: number, readonly followedThreads: number, readonly windows: number }
   /** Closes all sockets with 1001, and resolves when they are gone, or cut off after the time limit. */
@@ -85,6 +88,7 @@ export function createGateway (options: GatewayOptions): Gateway {
     subscriptions,
     membership: new ThreadMembership(registry, subscriptions),
     window: new MessageWindow({ limit: limits.messagesPerWindow, windowMs: limits.messageWindowMs }),
+    sentEvents: new SentEvents(logger),
     open: new Map()
   }
   const heartbeat = startHeartbeat(parts, limits)
@@ -107,6 +111,7 @@ export function createGateway (options: GatewayOptions): Gateway {
     ...streams,
     registry,
     subscriptions,
+    onSent: (listener) => parts.sentEvents.listen(listener),
     accept (socket, caller, names) {
       refuseWhenDraining()
       const outbox = new SocketOutbox(socket, { maxBytes: limits.maxOutboxBytes, closeTimeoutMs: limits.closeTimeoutMs })
@@ -137,6 +142,7 @@ interface Parts {
   readonly subscriptions: Subscriptions
   readonly membership: ThreadMembership
   readonly window: MessageWindow
+  readonly sentEvents: SentEvents
   /** Every connection, until it has been forgotten. */
   readonly open: Map<Connection, Promise<void>>
 }
@@ -147,14 +153,16 @@ interface Parts {
  */
 function attach<T> (
   { outbox, caller, names, hears }: Omit<Attaching, 'names'> & { readonly names: ConnectionNames },
-  { registry, membership, subscriptions, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
+  { registry, membership, subscriptions, sentEvents, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
 ): T {
   const { userId } = caller
   const { threadId, connectionId = newConnectionId(), position } = names
   const identity = createIdentity({ userId, threadId, connectionId })
   const handshake = recordHandshake(identity)
   return enterThread(identity, () => {
-    const connection = new Connection({ connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4, hears })
+    const connection = new Connection({
+      connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4, hears, sentEvents
+    })
     registry.connect({ userId, connectionId }, () => connection)
     const { tokenNoticeMs } = limits
     const attachment = new Attachment({

@@ -1,12 +1,11 @@
-import { attributes } from '../context/attributes.ts'
 import { currentIdentity } from '../context/current-thread.ts'
-import { withHop } from '../context/hop.ts'
 import type { Logger } from '../context/logger.ts'
 import type { EventLog, Unfollow } from '../events/event-log.ts'
 import type { ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
 import type { Connection, Hold } from './connection.ts'
 import { replay, type Replayed, type ReplayRange } from './replay.ts'
+import { sendAsHop } from './write-event.ts'
 
 /** `queued`: nobody was there; the event is in the log, and waits for whoever comes. */
 export type Delivery = 'delivered' | 'queued'
@@ -89,7 +88,7 @@ export class Subscriptions {
     try {
       const sent = event.type === 'agent_delta'
         ? connection.writeThreadEvent(event, frame)
-        : this.#sendAsHop(connection, event, frame)
+        : sendAsHop(connection, event, () => connection.writeThreadEvent(event, frame))
       if (sent === 'dead' && connection.active) connection.terminate()
       return sent === 'sent'
     } catch (err) {
@@ -134,16 +133,6 @@ export class Subscriptions {
       return this.send(connection, marked, frame) ? Buffer.byteLength(frame) : 0
     }
     return await replay(range, { connection, hold, log, send, chunkBytes, timeoutMs })
-  }
-
-  #sendAsHop (connection: Connection, event: ThreadEvent, frame: string) {
-    const spanAttributes = {
-      [attributes.connectionId]: connection.connectionId,
-      [attributes.eventType]: event.type,
-      [attributes.eventId]: event.event_id,
-      [attributes.sequence]: event.sequence
-    }
-    return withHop('socket.send', { attributes: spanAttributes }, () => connection.writeThreadEvent(event, frame))
   }
 
   #follow (threadId: ThreadId): Audience {

@@ -33,6 +33,7 @@ const narrow: ReadonlyMap<string, readonly Permission[]> = new Map([
   ]],
   ['fastify.config.ts', []],
   ['verify/', []],
+  ['eslint/', []],
   ['client/', [{ place: 'lib/protocol/', typeOnly: true }]],
   ['bin/', [{ place: 'client/' }, { place: 'verify/' }, { place: 'lib/protocol/', typeOnly: true }]],
   ['agents/', [{ place: 'lib/agents/' }, { place: 'lib/tools/' }, { place: 'lib/context/' }]]
@@ -56,7 +57,7 @@ const exceptions: readonly Exception[] = [
 ]
 
 /** They may import anything, and are imported by nothing. */
-const free = ['bench/', 'scripts/', 'test/']
+const free = ['bench/', 'scripts/', 'test/', 'testing/']
 
 /** Siblings that meet through decorators: a file here does not import its own folder. */
 const solitary = ['plugins/']
