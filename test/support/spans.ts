@@ -1,12 +1,6 @@
-import { propagation, trace } from '@opentelemetry/api'
-import {
-  InMemorySpanExporter, SimpleSpanProcessor, TracerProvider, type ReadableSpan, type SpanProcessor
-} from '@opentelemetry/sdk-trace'
+import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import { attributes } from '../../lib/context/attributes.ts'
-import { registerContextManager } from '../../lib/context/context-manager.ts'
-import { instrumentBuiltins } from '../../lib/telemetry/instrument-builtins.ts'
-import { createInstrumentations } from '../../lib/telemetry/instrumentations.ts'
-import { createOutgoingPropagator } from '../../lib/telemetry/outgoing-propagator.ts'
+import { listenToSpans } from '../../testing/span-source.ts'
 
 /** The ended spans of this process, every one of them sampled. Lists are in order of start. */
 export interface SpanCollection {
@@ -31,26 +25,20 @@ export function collectSpans (): SpanCollection {
 }
 
 function startCollection (): SpanCollection {
-  const exporter = new InMemorySpanExporter()
   const waiting = new Set<() => void>()
   // A span's own start is known to the millisecond only.
   const started = new Map<string, number>()
   const placeOf = (span: ReadableSpan): number => started.get(span.spanContext().spanId) ?? 0
-  const tell: SpanProcessor = {
-    onStart (span) { started.set(span.spanContext().spanId, started.size) },
-    onEnd () { for (const ask of waiting) ask() },
-    async forceFlush () {},
-    async shutdown () {}
-  }
-  const provider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter }), tell] })
+  let ended: ReadableSpan[] = []
+  listenToSpans({
+    started (span) { started.set(span.spanContext().spanId, started.size) },
+    ended (span) {
+      ended.push(span)
+      for (const ask of waiting) ask()
+    }
+  })
 
-  registerContextManager()
-  if (!trace.setGlobalTracerProvider(provider)) throw new Error('Another tracer provider is registered in this process')
-  propagation.setGlobalPropagator(createOutgoingPropagator())
-  createInstrumentations(new Set())
-  instrumentBuiltins()
-
-  const spans = () => exporter.getFinishedSpans().toSorted((a, b) => placeOf(a) - placeOf(b))
+  const spans = () => ended.toSorted((a, b) => placeOf(a) - placeOf(b))
   const byTrace = () => Map.groupBy(spans(), (span) => span.spanContext().traceId)
   return {
     spans,
@@ -70,6 +58,6 @@ function startCollection (): SpanCollection {
       waiting.add(ask)
       ask()
     }),
-    reset: () => { exporter.reset() }
+    reset: () => { ended = [] }
   }
 }
