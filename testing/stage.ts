@@ -1,41 +1,123 @@
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { fileURLToPath } from 'node:url'
+import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import threadline, { options as serverOptions } from '../app.ts'
 import type { Agent } from '../lib/agents/define-agent.ts'
-import type { Violation } from '../lib/context/guard.ts'
-import type { ServerEvent } from '../lib/protocol/events.ts'
+import { violationChannel, type Violation } from '../lib/context/guard.ts'
+import type { LanguageModel } from '../lib/models/model-registry.ts'
 import type { Report } from '../verify/report.ts'
+import { connectStageUser, type StageUser } from './stage-user.ts'
+import { watchSpans } from './watch-spans.ts'
 
 export interface StageOptions {
+  /** Beside the product's own two. */
   readonly agents?: readonly Agent[]
-  /** Registered beside the product's own plugins, before the routes. */
+  /** Further models under names of their own. */
+  readonly models?: Readonly<Record<string, LanguageModel>>
+  /** Registered after the product, as a team's own server does it. */
   readonly plugins?: readonly FastifyPluginAsync[]
-  /** Configuration, by the names of the environment. */
+  /** Configuration, by the names of the environment, which itself is not read. Without `DATABASE_URL` the database is in memory. */
   readonly env?: Readonly<Record<string, string | number | undefined>>
+  /** How long anything may take that is waited for, in ms; 10,000 without it. */
+  readonly limitMs?: number
 }
 
-/** A whole server on a free port of loopback, with its witnesses: the guard, and the verifier over its spans. */
+/**
+ * A whole server on a free port of loopback, with its witnesses: the guard, and the verifier over its spans. Both see the whole process:
+ * there is one stage at a time in it.
+ */
 export interface Stage {
   readonly app: FastifyInstance
   /** `http://127.0.0.1:<port>` */
   readonly url: string
-  /** A user with a socket of its own in a new thread. */
-  enter (userId: string): Promise<StageUser>
+  /** A user with a socket of its own in a new thread, or as one more tab in one of the user's threads. */
+  enter (userId: string, options?: { readonly threadId?: string | undefined }): Promise<StageUser>
   /** What the guard has refused so far. */
   readonly violations: readonly Violation[]
+  /** Lines of JSON that the server has logged, from warnings up. */
+  readonly log: readonly string[]
   /** Verifies every trace so far, once all spans that are open have ended or the limit is over. */
   verify (): Promise<Report>
+  /** Lets everybody leave, and closes the server. */
   close (): Promise<void>
 }
 
-export interface StageUser {
-  readonly userId: string
-  readonly threadId: string
-  readonly token: string
-  /** Everything that the user's socket received. */
-  readonly received: readonly ServerEvent[]
-  /** Sends a message and waits for the end of its run. Rejects when there is none within the limit. */
-  say (content: string, options?: { agent?: string }): Promise<ServerEvent<'agent_completed'>>
-  /** Sends any frame. */
-  send (frame: unknown): void
-  until (matches: (event: ServerEvent) => boolean): Promise<ServerEvent>
-  leave (): Promise<void>
+const productAgents = fileURLToPath(new URL('../agents', import.meta.url))
+
+/**
+ * Starts the server in this process. Throws what the server's start throws, and when somebody else's tracer provider is registered. The
+ * caller closes it.
+ */
+export async function openStage (options: StageOptions = {}): Promise<Stage> {
+  const { agents, models, plugins = [], limitMs = 10_000 } = options
+  const spans = watchSpans()
+  const violations: Violation[] = []
+  const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
+  violationChannel.subscribe(note)
+  const log: string[] = []
+  const stream = { write (line: string) { log.push(line) } }
+  const app = Fastify({ ...serverOptions, logger: { ...serverOptions.logger, level: 'warn', stream }, pluginTimeout: 120_000 })
+  const close = async (): Promise<void> => {
+    await Promise.all(users.map(async (user) => { await user.leave() }))
+    await app.close()
+    violationChannel.unsubscribe(note)
+    spans.stop()
+  }
+  const users: StageUser[] = []
+
+  try {
+    await app.register(threadline, {
+      ...(agents === undefined ? {} : { agents }),
+      ...(models === undefined ? {} : { models }),
+      // Whoever counts what a user is sent is not disturbed by a title or a full window.
+      env: { DATA_DIR: 'memory', AGENTS_DIR: productAgents, TITLE_MODEL: 'off', MESSAGES_PER_WINDOW: 100_000, ...options.env }
+    })
+    for (const plugin of plugins) await app.register(plugin)
+    const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    const isQuiet = (): boolean => spans.open === 0 && app.engine.load.runs === 0 && app.engine.load.sessions === 0
+
+    return {
+      app,
+      url,
+      violations,
+      log,
+      async enter (userId, { threadId } = {}) {
+        const token = await requestToken(url, userId)
+        const user = await connectStageUser({ url, userId, token, limitMs, threadId: threadId ?? await createThread(url, token) })
+        users.push(user)
+        return user
+      },
+      async verify () {
+        await spans.settled(isQuiet, limitMs)
+        return unverified(spans.ended.length)
+      },
+      close
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function unverified (spans: number): Report {
+  const traces = { checked: 0, clean: 0, withFindings: 0, incomplete: 0 }
+  return { verdict: 'incomplete', spans, traces, findings: [], incomplete: ['No trace was verified'] }
+}
+
+async function requestToken (url: string, userId: string): Promise<string> {
+  const { token } = await post(`${url}/v1/dev/tokens`, {}, { user_id: userId })
+  return String(token)
+}
+
+async function createThread (url: string, token: string): Promise<string> {
+  const { thread_id: threadId } = await post(`${url}/v1/threads`, { authorization: `Bearer ${token}` }, {})
+  return String(threadId)
+}
+
+async function post (url: string, headers: Readonly<Record<string, string>>, body: object): Promise<Readonly<Record<string, unknown>>> {
+  const response = await fetch(url, {
+    method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body)
+  })
+  const answer = await response.json() as Readonly<Record<string, unknown>> // each answer of the service is an object
+  if (!response.ok) throw new Error(`POST ${new URL(url).pathname} was refused: ${JSON.stringify(answer)}`)
+  return answer
 }
