@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, errors, jwtVerify, type JWTVerifyOptions, type JWTVerifyResult } from 'jose'
 import { ThreadlineError } from '../errors.ts'
-import { isUserId, type UserId } from '../protocol/ids.ts'
+import { isReservedUserId, isUserId, type UserId } from '../protocol/ids.ts'
 
 /** Who has proved to be whom, and until when. */
 export interface Caller {
@@ -68,6 +68,7 @@ function remoteVerifierOf ({ jwksUrl, cooldownMs = 30_000, timeoutMs = 5000 }: R
 function toCaller ({ payload }: JWTVerifyResult): Caller {
   const expiresAt = new Date((payload.exp ?? Number.NaN) * 1000)
   if (!isUserId(payload.sub)) throw new ThreadlineError('THREADLINE_UNAUTHENTICATED', undefined, { cause: 'sub is not a user id' })
+  if (isReservedUserId(payload.sub)) throw new ThreadlineError('THREADLINE_UNAUTHENTICATED', undefined, { cause: 'sub is a user of the service itself' })
   if (Number.isNaN(expiresAt.getTime())) throw new ThreadlineError('THREADLINE_UNAUTHENTICATED', undefined, { cause: 'exp is not a date' })
   return { userId: payload.sub, expiresAt }
 }

@@ -33,6 +33,11 @@ export function isUserId (value: unknown): value is UserId {
   return typeof value === 'string' && value.length > 0 && value.length <= 128 &&
     value.trim() === value && value.isWellFormed() && !invisible.test(value)
 }
+
+/** Users of the service itself begin like this. Nobody can sign in as one of them: a token that names one is refused. */
+export const reservedUserPrefix = 'threadline-canary-'
+export const isReservedUserId = (userId: UserId): boolean => userId.startsWith(reservedUserPrefix)
+
 export const isThreadId = (value: unknown): value is ThreadId => typeof value === 'string' && uuidExpression.test(value)
 export const isRunId = (value: unknown): value is RunId => typeof value === 'string' && runIdExpression.test(value)
 export const isRequestId = (value: unknown): value is RequestId => typeof value === 'string' && uuidExpression.test(value)

@@ -7,7 +7,7 @@ import t from 'tap'
 import { createDevelopmentTokens } from '../../lib/auth/development-tokens.ts'
 import { createTokenVerifier, maxTokenCharacters } from '../../lib/auth/token-verifier.ts'
 import { isThreadlineError } from '../../lib/errors.ts'
-import type { UserId } from '../../lib/protocol/ids.ts'
+import { reservedUserPrefix, type UserId } from '../../lib/protocol/ids.ts'
 import { audience, createSigningKey, inSeconds, issuer, secret, signToken, startKeyServer, type TokenInput } from '../support/authentication.ts'
 
 const keys = { secret: new TextEncoder().encode(secret) }
@@ -43,6 +43,7 @@ const refused: Record<string, TokenInput> = {
   'a subject with a line break': { sub: 'alice\r\nx-admin: yes' },
   'a subject with half a character': { sub: 'alice\ud800' },
   'an over-long subject': { sub: 'a'.repeat(129) },
+  'a subject that is a user of the service itself': { sub: `${reservedUserPrefix}a` },
   'a time before which it is not valid': { claims: { nbf: inSeconds(60) } },
   'another key': { key: new TextEncoder().encode('another secret of more than 32 bytes') },
   'another algorithm of the same family': { header: { alg: 'HS512' }, key: new TextEncoder().encode(secret.repeat(2)) }
