@@ -38,7 +38,10 @@ export interface AgentDescription {
   readonly tools: readonly string[]
 }
 
-/** The agents of this server, fixed at start. It holds no state of any user: each run gets an instance of its own. */
+/**
+ * The agents of this server, fixed at start. It holds no state of any user: each run gets an instance of its own. It knows only what the
+ * active user may use.
+ */
 export interface AgentRegistry {
   has (name: string): boolean
   readonly agents: readonly AgentDescription[]
@@ -55,12 +58,19 @@ export function createAgentRegistry (options: { agents: readonly Agent[], models
     if (agents.has(agent.name)) throw misconfigured(`There are two agents named ${agent.name}`)
     agents.set(agent.name, makeReady(agent, options.models))
   }
+  const find = (name: string): ReadyAgent | undefined => {
+    const agent = agents.get(name)
+    return agent?.permit?.() === false ? undefined : agent
+  }
 
   return {
-    has: (name) => agents.has(name),
-    agents: [...agents.values()].map(({ name, description, tools }) => ({ name, description, tools: tools.map((tool) => tool.name) })),
+    has: (name) => find(name) !== undefined,
+    get agents () {
+      return [...agents.values()].filter(({ permit }) => permit?.() !== false)
+        .map(({ name, description, tools }) => ({ name, description, tools: tools.map((tool) => tool.name) }))
+    },
     create: (name) => withHop('registry', { attributes: { [attributes.agentName]: name.slice(0, 64) } }, () => {
-      const agent = agents.get(name)
+      const agent = find(name)
       if (agent === undefined) throw new ThreadlineError('THREADLINE_AGENT_NOT_FOUND')
       return { agent, identity: currentRun() }
     })

@@ -40,6 +40,11 @@ interface AgentBase {
   /** Tools, or the names of built-in ones. */
   readonly tools: readonly (Tool | string)[]
   readonly limits: AgentLimits
+  /**
+   * Whether the active user may name it; for others it does not exist. Everybody may without it. It answers false outside of an identity. A
+   * pipeline asks for itself, and not for its steps.
+   */
+  readonly permit?: () => boolean
 }
 
 /** An agent that a language model drives: the loop of model calls and tools is the AI SDK's. */
@@ -70,7 +75,7 @@ export interface PipelineStep {
 
 export type Agent = ModelAgent | CodeAgent | PipelineAgent
 
-type Optional = Partial<Pick<AgentBase, 'description' | 'tools' | 'limits'>>
+type Optional = Partial<Pick<AgentBase, 'description' | 'tools' | 'limits' | 'permit'>>
 type ModelDefinition = Pick<ModelAgent, 'name' | 'instructions'> & Partial<Pick<ModelAgent, 'model'>> & Optional
 type CodeDefinition = Pick<CodeAgent, 'name' | 'run'> & Optional
 type PipelineDefinition = Pick<PipelineAgent, 'name' | 'steps'> & Optional
@@ -81,11 +86,13 @@ const defined = new WeakSet()
 
 /** Checks and freezes an agent. Throws a `TypeError` for a malformed name and for two tools of one name. */
 export function defineAgent (definition: AgentDefinition): Agent {
-  const { name, description = '', tools = [], limits = {} } = definition
+  const { name, description = '', tools = [], limits = {}, permit } = definition
   if (!agentName.test(name)) throw new TypeError(`"${name}" is not an agent name (a–z, 0–9, -)`)
   const names = new Set(tools.map((tool) => typeof tool === 'string' ? tool : tool.name))
   if (names.size < tools.length) throw new TypeError(`Agent ${name} has two tools of one name`)
-  const base = { name, description, tools: Object.freeze([...tools]), limits: Object.freeze({ ...limits }) }
+  const base = {
+    name, description, tools: Object.freeze([...tools]), limits: Object.freeze({ ...limits }), ...(permit === undefined ? {} : { permit })
+  }
   const agent = complete(definition, base)
   defined.add(agent)
   return Object.freeze(agent)

@@ -5,7 +5,10 @@ import t from 'tap'
 import { createAgentRegistry } from '../../lib/agents/agent-registry.ts'
 import { defineAgent } from '../../lib/agents/define-agent.ts'
 import { loadAgents } from '../../lib/agents/load-agents.ts'
+import { enterThread, tryCurrentIdentity } from '../../lib/context/current-thread.ts'
+import { createIdentity } from '../../lib/context/identity.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
+import { newRunId, newThreadId, toUserId } from '../../lib/protocol/ids.ts'
 
 const models = createModelRegistry({ model: 'local' })
 const instructions = 'Be brief.'
@@ -19,6 +22,23 @@ t.test('a registry with an unknown model, an unknown tool or two agents of one n
   t.throws(() => createAgentRegistry({ models, agents: [defineAgent({ name: 'a', instructions, tools: ['teleport'] })] }), { ...refused, message: /teleport/ })
   t.throws(() => createAgentRegistry({ models, agents: [one, one] }), { ...refused, message: /one/ })
   t.throws(() => defineAgent({ name: 'No Name', instructions }), TypeError)
+})
+
+// kill: `const find = (name: string): ReadyAgent | undefined => agents.get(name)` in lib/agents/agent-registry.ts
+t.test('an agent that is not for everybody does not exist for the others', async (t) => {
+  const permit = (): boolean => tryCurrentIdentity()?.userId === 'alice'
+  const registry = createAgentRegistry({ models, agents: [defineAgent({ name: 'open', instructions }), defineAgent({ name: 'hers', instructions, permit })] })
+  const names = () => [registry.has('hers'), ...registry.agents.map(({ name }) => name)]
+  const inRunOf = <T>(user: string, fn: () => T): T => {
+    const threadId = newThreadId()
+    return enterThread(createIdentity({ userId: toUserId(user), threadId, runId: newRunId(threadId) }), fn)
+  }
+
+  t.same(inRunOf('alice', names), [true, 'open', 'hers'])
+  t.equal(inRunOf('alice', () => registry.create('hers').agent.name), 'hers')
+  t.same(inRunOf('mallory', names), [false, 'open'])
+  t.throws(() => inRunOf('mallory', () => registry.create('hers')), { code: 'THREADLINE_AGENT_NOT_FOUND' })
+  t.same(names(), [false, 'open'], 'outside of an identity')
 })
 
 t.test('the agents of a folder are loaded, and a file without an agent is named', async (t) => {
