@@ -63,6 +63,8 @@ export interface ThreadStore {
    * purged.
    */
   remove (threadId: ThreadId): Promise<void>
+  /** Takes the rows of a deleted thread away at once, without waiting for its retention. Nothing happens to any other. */
+  purge (threadId: ThreadId): Promise<void>
   /** Makes an archived or deleted thread an active one again, as it was. Nothing changes for an active one. */
   restore (threadId: ThreadId): Promise<ThreadView>
   /** The one that was last written to first. `offset` counts from the cursor. Throws `THREADLINE_BAD_REQUEST` for a malformed cursor. */

@@ -58,6 +58,11 @@ export function createThreadStore (units: UnitsOfWork): ThreadStore {
 
     remove: async (threadId) => { await units.asUser(async (unit) => { await removeThread(unit, threadId) }) },
 
+    purge: async (threadId) => {
+      await units.asUser(async (unit) => await unit.lastRows(sql`
+        select threadline.purge_thread(${currentIdentity().userId}, ${threadId}, 'infinity', ${sql.lit(Number.MAX_SAFE_INTEGER)})`))
+    },
+
     restore: async (threadId) => await units.asUser(async (unit) => {
       const changes = { archived_at: null, deleted_at: null }
       return toThreadView(onlyRow(await unit.lastRows(updateAnyOwnThread(threadId).set(changes).returning(viewed))))

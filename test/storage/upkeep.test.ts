@@ -41,6 +41,20 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
     })))
   }
 
+  // kill: no `and t.user_id = p_user_id` in `purge_thread` of lib/storage/migrations/0009-retention.ts, row-level security being off
+  t.test('a deleted thread of the user can be purged at once, and no other', async (t) => {
+    const { user: alice, ended, run } = await settler(storage, ask)
+    const { ended: his, user: bob } = await settler(storage, ask)
+    await as(alice, async () => { await threads.remove(ended.threadId) })
+    await as(bob, async () => { await threads.remove(his.threadId) })
+    const before = { mine: await rowsOf(alice, run.threadId), his: await rowsOf(bob, his.threadId) }
+
+    for (const threadId of [ended.threadId, run.threadId, his.threadId, newThreadId()]) await as(alice, async () => { await threads.purge(threadId) })
+
+    t.ok(Object.values(await rowsOf(alice, ended.threadId)).every((rows) => rows === 0))
+    t.same({ mine: await rowsOf(alice, run.threadId), his: await rowsOf(bob, his.threadId) }, before)
+  })
+
   t.test('a thread that was deleted long ago is purged from every table that names threads, and no other', async (t) => {
     // kill: leave a table out of `delete_threads` in lib/storage/migrations/0009-retention.ts
     const { user: alice, ended, run } = await settler(storage, ask)
