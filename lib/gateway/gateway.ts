@@ -12,8 +12,9 @@ import { ConnectionRegistry } from './connection-registry.ts'
 import { Connection } from './connection.ts'
 import { createEventStreams, type Attaching, type EventStreams } from './event-streams.ts'
 import { createHandlerConnection } from './handler-connection.ts'
-import { listenToSocket } from './listen-to-socket.ts'
+import { listenToSocket, takeFrames, type ListenOptions } from './listen-to-socket.ts'
 import { MessageWindow } from './message-window.ts'
+import type { Outbox } from './outbox.ts'
 import { createRequests, type Requests } from './requests.ts'
 import type { Position } from './resume.ts'
 import { SentEvents, type SentEventListener } from './sent-events.ts'
@@ -67,12 +68,23 @@ export interface Gateway extends Requests, EventStreams {
    * `THREADLINE_SHUTTING_DOWN`; the socket is then the caller's to close.
    */
   accept (socket: WebSocket, caller: Caller, names: ConnectionNames): ConnectionId
+  /**
+   * The same for a client that lives in this process, and is told through its outbox: its frames go the way of a socket's, and do not count
+   * as messages of its user. They are taken until the client is gone. Throws what `accept` throws.
+   */
+  join (outbox: Outbox, caller: Caller, names?: ConnectionNames): JoinedClient
   /** Calls `listener` for each event that is written to a connection. Returns what takes it away again. */
   onSent (listener: SentEventListener): () => void
   /** Live state, which is all zero when everybody has left. */
   readonly load: { readonly connections: number, readonly users: number, readonly followedThreads: number, readonly windows: number }
   /** Closes all sockets with 1001, and resolves when they are gone, or cut off after the time limit. */
   drain (): Promise<void>
+}
+
+/** A client in this process, as it sees its own connection. */
+export interface JoinedClient {
+  readonly connectionId: ConnectionId
+  send (frame: string): void
 }
 
 const tracer = trace.getTracer('threadline')
@@ -116,8 +128,16 @@ export function createGateway (options: GatewayOptions): Gateway {
       refuseWhenDraining()
       const outbox = new SocketOutbox(socket, { maxBytes: limits.maxOutboxBytes, closeTimeoutMs: limits.closeTimeoutMs })
       return attach({ outbox, caller, names }, parts, options, (attachment) => {
-        listenTo(socket, attachment, parts, options)
+        listenToSocket(socket, listeningTo(attachment, parts.window, parts, options))
         return attachment.connection.connectionId
+      })
+    },
+    join (outbox, caller, names = {}) {
+      refuseWhenDraining()
+      return attach({ outbox, caller, names }, parts, options, (attachment) => {
+        const { take, close } = takeFrames(listeningTo(attachment, unlimited, parts, options))
+        void outbox.gone.then(close)
+        return { connectionId: attachment.connection.connectionId, send: (frame) => { take(Buffer.from(frame)) } }
       })
     },
     admit () {
@@ -136,6 +156,8 @@ export function createGateway (options: GatewayOptions): Gateway {
     }
   }
 }
+
+const unlimited: Pick<MessageWindow, 'admit'> = { admit: () => true }
 
 interface Parts {
   readonly registry: ConnectionRegistry
@@ -176,11 +198,11 @@ function attach<T> (
   }, { parent: handshake })
 }
 
-function listenTo (socket: WebSocket, attachment: Attachment, parts: Parts, options: GatewayOptions): void {
-  const { registry, membership, subscriptions, window } = parts
+function listeningTo (attachment: Attachment, window: Pick<MessageWindow, 'admit'>, parts: Parts, options: GatewayOptions): ListenOptions {
+  const { registry, membership, subscriptions } = parts
   const { tools, logger, verifyToken, limits: { maxFrameBytes, maxInboxFrames } } = options
   const renewed = (expiresAt: Date): void => { attachment.renewed(expiresAt) }
-  listenToSocket(socket, {
+  return {
     attachment,
     receiving: {
       tools,
@@ -193,7 +215,7 @@ function listenTo (socket: WebSocket, attachment: Attachment, parts: Parts, opti
     logger,
     maxFrameBytes,
     maxInboxFrames
-  })
+  }
 }
 
 function startHeartbeat ({ registry, window }: Parts, limits: GatewayLimits): NodeJS.Timeout {

@@ -24,28 +24,43 @@ type Incoming = { readonly text: string } | 'establish'
  * `connection_established`. Each listener is bound, because an emitter calls it in whatever context it has.
  */
 export function listenToSocket (socket: WebSocket, options: ListenOptions): void {
-  const { attachment, receiving, logger } = options
-  const { connection } = attachment
+  const { attachment: { connection }, logger } = options
+  const { take, close } = takeFrames(options)
+  socket.on('message', (data: RawData, isBinary: boolean) => { take(toBuffer(data), isBinary) })
+  socket.on('pong', () => { connection.heard() })
+  socket.on('error', bindThread((err: Error) => { logger.warn({ err }, 'a socket failed') }))
+  socket.on('close', close)
+}
+
+export interface FrameTaker {
+  /** Takes a frame, whoever calls, in the identity of the handshake. */
+  readonly take: (bytes: Buffer, isBinary?: boolean) => void
+  /** Takes none any more, and forgets those that wait. */
+  readonly close: () => void
+}
+
+/** The frames of one client, in their order, behind `connection_established`; see `listenToSocket`. */
+export function takeFrames (options: ListenOptions): FrameTaker {
+  const { attachment, receiving } = options
   const inbox = new Inbox<Incoming>({
     limit: options.maxInboxFrames,
-    work: (frame) => frame === 'establish' ? attachment.establish() : receiveFrame(connection, frame.text, receiving),
+    work: (frame) => frame === 'establish' ? attachment.establish() : receiveFrame(attachment.connection, frame.text, receiving),
     failed: (err) => {
       inbox.close()
       attachment.fail(err)
     }
   })
   inbox.push('establish')
-  socket.on('message', bindThread((data: RawData, isBinary: boolean) => { takeFrame(data, isBinary, inbox, options) }))
-  socket.on('pong', () => { connection.heard() })
-  socket.on('error', bindThread((err: Error) => { logger.warn({ err }, 'a socket failed') }))
-  socket.on('close', () => { inbox.close() })
+  return {
+    take: bindThread((bytes: Buffer, isBinary = false) => { takeFrame(bytes, isBinary, inbox, options) }),
+    close: () => { inbox.close() }
+  }
 }
 
-function takeFrame (data: RawData, isBinary: boolean, inbox: Inbox<Incoming>, { attachment, maxFrameBytes }: ListenOptions): void {
+function takeFrame (bytes: Buffer, isBinary: boolean, inbox: Inbox<Incoming>, { attachment, maxFrameBytes }: ListenOptions): void {
   const { connection } = attachment
   connection.spoke()
   if (!connection.active) return
-  const bytes = toBuffer(data)
   if (isBinary) return refuseFrame(attachment, new ThreadlineError('THREADLINE_BAD_JSON', 'Frames are text'), 'badFrame')
   if (bytes.byteLength > maxFrameBytes) return refuseFrame(attachment, new ThreadlineError('THREADLINE_BODY_TOO_LARGE'), 'tooLarge')
   if (inbox.push({ text: bytes.toString('utf8') })) return

@@ -380,7 +380,7 @@ t.test('a renewal that ends after its socket watches no token', async (t) => {
   t.strictSame(server.log.filter((line) => line['user_id'] === 'olga'), [], 'nobody is told that it has expired')
 })
 
-// Kill: let the inbox open where establishing has failed, in `listenToSocket` of lib/gateway/listen-to-socket.ts.
+// Kill: let the inbox open where establishing has failed, in `takeFrames` of lib/gateway/listen-to-socket.ts.
 t.test('a connection that could not be told its first word is closed, and handles nothing', async (t) => {
   const thread = await threadOf(server, 'peggy')
   const { storage } = server.app
