@@ -1,40 +1,64 @@
+import type { SpanKind } from './span.ts'
+
 /** A station of a message's way. */
 export interface HopRule {
   /** The value of the hop attribute. */
   readonly name: string
-  /** At least one of these is above it, or before it, in its trace; an empty list says that a trace may begin with it. */
+  /** At least one of these is above it, or in its trace for the same run; an empty list says that a trace may begin with it. */
   readonly after: readonly string[]
-  /** Once it has ended without an error, one of these follows in its trace; an empty list says that it may be the last. */
+  /** Once it has ended without an error, one of these follows in its trace, for the same run; an empty list says that it may be the last. */
   readonly leadsTo?: readonly string[]
   /** What of the identity a span of this hop has to carry. */
-  readonly carries: readonly ('user' | 'thread' | 'run')[]
+  readonly carries: readonly IdentityPart[]
 }
+
+export type IdentityPart = 'user' | 'thread' | 'run'
 
 /** How a service names things on its spans. Ours is the default; a team that verifies its own services gives its own. */
 export interface Profile {
   /** In the order of the message's way. */
   readonly hops: readonly HopRule[]
-  readonly attributes: {
-    readonly hop: string
-    readonly user: string
-    readonly thread: string
-    readonly run: string
-    readonly request: string
-    readonly connection: string
-    /** On a span that writes an event to a connection: whose that connection is, and in which thread. */
-    readonly recipientUser: string
-    readonly recipientThread: string
-    readonly eventType: string
-    readonly sequence: string
-    /** True on a client span whose request carried the `baggage` header. */
-    readonly baggageSent: string
-    /** The host of a client span, with `server.port` beside it. */
-    readonly host: string
-  }
-  /** Names of spans that are no hop and belong to no message, such as a handshake: they carry what they carry. */
+  readonly attributes: ProfileAttributes
+  /**
+   * Spans that are a hop without saying so, such as the request that brought a message over HTTP: those of this kind that carry no hop
+   * attribute and have no hop above them.
+   */
+  readonly implied: readonly { readonly kind: SpanKind, readonly hop: string }[]
+  /** Names of spans that are no hop and belong to no message, such as a handshake: what hangs below one may change its thread and its run. */
   readonly apart: readonly string[]
-  /** On which hop, and with which event type, a run tells its end. */
-  readonly terminal: { readonly hop: string, readonly eventType: string, readonly run: string }
-  /** Where baggage may go: `host` or `host:port`. */
+  /**
+   * Spans that are no hop and yet carry what the hop above them carries: of this kind, with this name or with it as the first word. Other
+   * spans that are no hop may carry nothing.
+   */
+  readonly carriers: readonly { readonly kind: SpanKind, readonly name: string }[]
+  readonly terminal: {
+    /** On which hop, and with which event type, a run tells its end. */
+    readonly hop: string
+    readonly eventType: string
+    /** A run whose events were refused with one of these errors has nobody left to tell its end to. */
+    readonly excusedBy: readonly string[]
+  }
+  /** Where baggage may go: `host` or `host:port`, compared without regard to case. */
   readonly baggageHosts: readonly string[]
+}
+
+export interface ProfileAttributes {
+  readonly hop: string
+  readonly user: string
+  readonly thread: string
+  readonly run: string
+  readonly request: string
+  readonly connection: string
+  /** On a span that writes an event to a connection: whose that connection is, and in which thread. */
+  readonly recipientUser: string
+  readonly recipientThread: string
+  readonly eventType: string
+  /** Its place in its thread; an event without one is an answer to its own connection. */
+  readonly sequence: string
+  /** True on a client span whose request carried the `baggage` header. */
+  readonly baggageSent: string
+  /** The host of a client span. */
+  readonly host: string
+  readonly port: string
+  readonly errorType: string
 }

@@ -1,0 +1,34 @@
+import type { Profile } from '../profile.ts'
+import type { Node, TraceIndex } from '../trace-index.ts'
+
+/** What a trace tells of one run. */
+export interface SeenRun {
+  readonly run: string
+  /** Its hops, in order. */
+  readonly hops: Node[]
+  /** The spans that told its end. */
+  readonly ends: Node[]
+  /** Whether its events were refused because there is nobody left to tell them to. */
+  excused: boolean
+}
+
+/** The runs that are worked on in a trace: those of hops that have to carry a run. */
+export function runsOf ({ hops }: TraceIndex, { terminal }: Profile): readonly SeenRun[] {
+  const runs = new Map<string, SeenRun>()
+  for (const node of hops) {
+    const { hop, span: { run, eventType, failed, errorType } } = node
+    if (run === undefined || hop === undefined || !hop.carries.includes('run')) continue
+    const seen = runs.get(run) ?? { run, hops: [], ends: [], excused: false }
+    runs.set(run, seen)
+    seen.hops.push(node)
+    if (hop.name !== terminal.hop) continue
+    if (eventType === terminal.eventType && !failed) seen.ends.push(node)
+    if (failed && errorType !== undefined && terminal.excusedBy.includes(errorType)) seen.excused = true
+  }
+  return [...runs.values()]
+}
+
+/** It has told no end, and somebody waits for it. */
+export function isOpen ({ ends, excused }: SeenRun): boolean {
+  return ends.length === 0 && !excused
+}
