@@ -1,75 +1,84 @@
 #!/usr/bin/env bash
-# Builds the collector and Jaeger into .run/bin, for machines without Docker; `docker compose up -d` does the same with it.
-# Needs Go. Does nothing for what is already there in the pinned version.
+#
+# Builds the collector, with its own builder, and Jaeger into .run/bin, for machines without Docker. Needs Go and its module proxy.
+# Does nothing for what is already there in the pinned version; two at once wait for each other. The first build takes minutes.
+#
+#   scripts/install-observability.sh          builds what is missing
+#   scripts/install-observability.sh check    only says, by its exit code, whether both are there
+
 set -euo pipefail
 
-collector_version=0.162.0
-confmap_version=1.68.0
 # The module's number for Jaeger 2.13: its tags of the second line are not Go module versions.
 jaeger_version=1.76.0
+lock_timeout=1800
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-bin="$root/.run/bin"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bin=$root/.run/bin
+manifest=$root/scripts/otel-collector-builder.yaml
+collector_version=$(sed -n 's/^  version: //p' "$manifest")
 
-command -v go > /dev/null || { echo "Go is needed to build the collector and Jaeger; or use: docker compose up -d" >&2; exit 1; }
+say () { echo "install-observability: $*"; }
+fail () { say "$*" >&2; exit 1; }
 
-mkdir -p "$bin"
-work=$(mktemp -d)
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+# What a program was built from: with another manifest or another version it is built again.
+stamp_of () {
+  case $1 in
+    otelcol) echo "$bin/.otelcol-$collector_version-$(sha256sum < "$manifest" | cut -c 1-12)" ;;
+    jaeger) echo "$bin/.jaeger-$jaeger_version" ;;
+  esac
+}
 
-install_collector () {
-  # Only what otel-collector.yaml names; the contrib distribution has it, too.
-  cat > "$work/builder.yaml" <<YAML
-dist:
-  name: otelcol
-  description: The collector with what otel-collector.yaml names
-  version: $collector_version
-  output_path: $work/collector
-receivers:
-  - gomod: go.opentelemetry.io/collector/receiver/otlpreceiver v$collector_version
-processors:
-  - gomod: go.opentelemetry.io/collector/processor/batchprocessor v$collector_version
-  - gomod: go.opentelemetry.io/collector/processor/memorylimiterprocessor v$collector_version
-  - gomod: github.com/open-telemetry/opentelemetry-collector-contrib/processor/resourceprocessor v$collector_version
-exporters:
-  - gomod: go.opentelemetry.io/collector/exporter/otlpexporter v$collector_version
-  - gomod: go.opentelemetry.io/collector/exporter/debugexporter v$collector_version
-providers:
-  - gomod: go.opentelemetry.io/collector/confmap/provider/envprovider v$confmap_version
-  - gomod: go.opentelemetry.io/collector/confmap/provider/fileprovider v$confmap_version
-YAML
-  GOBIN="$work/bin" go install "go.opentelemetry.io/collector/cmd/builder@v$collector_version"
-  "$work/bin/builder" --config "$work/builder.yaml"
+is_there () { [ -x "$bin/$1" ] && [ -e "$(stamp_of "$1")" ]; }
+
+build_otelcol () {
+  GOBIN="$work" go install "go.opentelemetry.io/collector/cmd/builder@v$collector_version"
+  # The manifest's output path is relative.
+  (cd "$work" && ./builder --config "$manifest")
   mv "$work/collector/otelcol" "$bin/otelcol"
 }
 
-install_jaeger () {
-  # Its go.mod replaces a module, which `go install` refuses, so it is built from a copy of its source. Of the web page
-  # there is only a placeholder in the source; the query API is whole.
+build_jaeger () {
+  # Its go.mod replaces a module, which `go install` refuses, so it is built from a copy of its source. Of the web page there is only a
+  # placeholder in the source; the query API is whole.
   local source
   source=$(go mod download -json "github.com/jaegertracing/jaeger@v$jaeger_version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  [ -n "$source" ] || return 1
   cp -r "$source" "$work/jaeger"
   chmod -R u+w "$work/jaeger"
-  (cd "$work/jaeger" && go build -trimpath -o "$bin/jaeger" ./cmd/jaeger)
+  (cd "$work/jaeger" && go build -trimpath -ldflags '-s -w' -o "$work/jaeger-binary" ./cmd/jaeger)
+  mv "$work/jaeger-binary" "$bin/jaeger"
 }
 
-for program in collector jaeger; do
-  version=${program}_version
-  stamp="$bin/.$program-${!version}"
-  if [ -e "$stamp" ]; then
-    echo "$program ${!version} is there"
-    continue
-  fi
-  rm -f "$bin/.$program"-*
-  echo "Building $program ${!version}; this takes minutes"
-  "install_$program"
-  touch "$stamp"
-done
+install_missing () {
+  local program started code
+  command -v go > /dev/null || fail 'Go is needed to build the collector and Jaeger; with Docker: docker compose up -d'
+  work=$(mktemp -d)
+  # Go writes its module files read-only.
+  trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+  for program in otelcol jaeger; do
+    if is_there "$program"; then continue; fi
+    say "building $program, which takes minutes"
+    rm -f "$bin/.$program"-*
+    started=$SECONDS
+    # Not `build || fail`: within it a failing command would not end the function.
+    set +e
+    (set -e; "build_$program")
+    code=$?
+    set -e
+    [ "$code" = 0 ] || fail "$program could not be built; what Go said is above. It needs the module proxy: $(go env GOPROXY)"
+    touch "$(stamp_of "$program")"
+    say "$program is built, in $((SECONDS - started)) s"
+  done
+}
 
-cat <<TEXT
-
-Start both, each in a terminal of its own, and Threadline with OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318:
-
-  .run/bin/jaeger --set receivers.otlp.protocols.grpc.endpoint=127.0.0.1:14317 --set receivers.otlp.protocols.http.endpoint=127.0.0.1:14318
-  .run/bin/otelcol --config otel-collector.yaml
-TEXT
+case "${1:-}" in
+  check) is_there otelcol && is_there jaeger ;;
+  '')
+    mkdir -p "$bin"
+    exec 9> "$bin/.lock"
+    flock -w "$lock_timeout" 9 || fail 'another installation takes too long'
+    if is_there otelcol && is_there jaeger; then say "the collector $collector_version and Jaeger $jaeger_version are there"; exit 0; fi
+    install_missing
+    ;;
+  *) sed -n '3,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
