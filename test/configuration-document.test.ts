@@ -4,7 +4,7 @@ import t from 'tap'
 import config from '../plugins/config.ts'
 
 /** By `fastify.config.ts`, and by the preload, which runs before there is a configuration. */
-const readElsewhere: readonly (string | undefined)[] = ['LOG_LEVEL', 'BAGGAGE_HOSTS']
+const readElsewhere: readonly (string | undefined)[] = ['LOG_LEVEL', 'BAGGAGE_HOSTS', 'THREADLINE_TRACE_CHECK']
 
 t.test('docs/configuration.md lists every variable that is read, with its default', async (t) => {
   const document = await readFile(new URL('../docs/configuration.md', import.meta.url), 'utf8')

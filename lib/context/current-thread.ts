@@ -41,7 +41,12 @@ export function currentIdentity (): Identity {
 }
 
 export function tryCurrentIdentity (): Identity | undefined {
-  return context.active().getValue(identityKey) as Identity | undefined // only contextOf writes under this private key
+  return identityOf(context.active())
+}
+
+/** The identity that a context carries, which need not be the active one: for what is told of somebody else's. */
+export function identityOf (carrier: Context): Identity | undefined {
+  return carrier.getValue(identityKey) as Identity | undefined // only contextOf writes under this private key
 }
 
 /** User, thread and request, and the run where there is one. Throws `THREADLINE_NO_CONTEXT` outside of a thread. */

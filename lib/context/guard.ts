@@ -14,12 +14,14 @@ export interface Owner {
   readonly runId?: RunId | undefined
 }
 
-/** Where a check stands: one of the hops, or a store. */
-export type GuardedPlace = Hop | 'storage' | 'connection-registry' | 'event-log' | 'run-registry'
+/** Where a check stands: one of the hops, a store, or a span that belongs to no hop. */
+export type GuardedPlace = Hop | 'storage' | 'connection-registry' | 'event-log' | 'run-registry' | 'span'
 
 /** Published on the diagnostics channel `threadline:violation`, for logs and tests. */
 export interface Violation {
   readonly place: GuardedPlace
+  /** `guard`: an access that was refused. `inheritance`: a span that started with another identity than it should have inherited. */
+  readonly witness: 'guard' | 'inheritance'
   /** `lost`: there was no identity at all. `crossed`: it was somebody else's, or another thread's. */
   readonly kind: 'lost' | 'crossed'
   readonly owner: Owner
@@ -36,7 +38,7 @@ export const violationChannel = channel('threadline:violation')
 export function guard (owner: Owner, place: GuardedPlace): void {
   const identity = tryCurrentIdentity()
   if (identity !== undefined && isOwner(identity, owner)) return
-  refuse({ place, kind: identity === undefined ? 'lost' : 'crossed', owner, identity })
+  refuse({ place, witness: 'guard', kind: identity === undefined ? 'lost' : 'crossed', owner, identity })
 }
 
 export function isOwner (identity: Identity, owner: Owner): boolean {
@@ -47,19 +49,24 @@ export function isOwner (identity: Identity, owner: Owner): boolean {
 
 function refuse (violation: Violation): never {
   const error = new ThreadlineError('THREADLINE_CONTEXT_MISMATCH')
-  countViolation(violation)
-  violationChannel.publish(violation)
+  tellViolation(violation)
   const span = trace.getActiveSpan()
   span?.setAttributes({ [attributes.violation]: violation.kind, [attributes.errorType]: error.code })
   span?.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
   throw error
 }
 
+/** Counts a violation and publishes it, for whoever has found one. */
+export function tellViolation (violation: Violation): void {
+  countViolation(violation)
+  violationChannel.publish(violation)
+}
+
 // The meter is asked for at each use, because the metrics API gives a meter without effect to whoever asks before an SDK has
 // started. A violation is rare enough for that.
-function countViolation ({ place, kind }: Violation): void {
+function countViolation ({ place, kind, witness }: Violation): void {
   metrics.getMeter('threadline').createCounter('threadline.context.violations', {
     unit: '{violation}',
-    description: 'Accesses refused because the resource belonged to another identity than the active one'
-  }).add(1, { hop: place, kind })
+    description: 'Accesses refused because the resource belonged to another identity than the active one, and spans that did not inherit theirs'
+  }).add(1, { hop: place, kind, witness })
 }

@@ -1,13 +1,17 @@
 import { diag, type ContextManager } from '@opentelemetry/api'
 import { getBooleanFromEnv, getStringFromEnv } from '@opentelemetry/core'
 import { NodeSDK } from '@opentelemetry/sdk-node'
-import { AlwaysOffSampler, NoopSpanProcessor } from '@opentelemetry/sdk-trace'
+import {
+  AlwaysOffSampler, AlwaysOnSampler, createAlwaysRecordSampler, NoopSpanProcessor, ParentBasedSampler, type Sampler, type SpanProcessor
+} from '@opentelemetry/sdk-trace'
 import { reportDiagnostics } from './diagnostics.ts'
+import { createInheritanceCheck } from './inheritance-check.ts'
 import { instrumentBuiltins } from './instrument-builtins.ts'
 import { createInstrumentations } from './instrumentations.ts'
 import { parseBaggageHosts } from './outgoing-baggage.ts'
 import { createOutgoingPropagator } from './outgoing-propagator.ts'
 import { createResource, resourceDetectors } from './resource.ts'
+import { createSampler } from './sampler.ts'
 import { createSpanProcessors } from './span-export.ts'
 
 /**
@@ -15,7 +19,8 @@ import { createSpanProcessors } from './span-export.ts'
  * once, before what it instruments is loaded, and after Threadline's own context manager is registered.
  *
  * Nothing is exported, and nothing connects, unless an endpoint or an exporter is named. Even then spans have ids, so that logs,
- * events and outgoing requests can be tied together. `OTEL_SDK_DISABLED=true` leaves only the context manager.
+ * events and outgoing requests can be tied together, and each is checked as it starts whether its identity was inherited, unless
+ * `THREADLINE_TRACE_CHECK` is `off`. `OTEL_SDK_DISABLED=true` leaves only the context manager.
  */
 export async function startTelemetry (): Promise<void> {
   if (getBooleanFromEnv('OTEL_SDK_DISABLED')) return
@@ -29,22 +34,30 @@ export async function startTelemetry (): Promise<void> {
 
 async function startSdk (): Promise<void> {
   const exporting = await createSpanProcessors()
-  const idle = exporting.length === 0
+  const { sampler, spanProcessors } = chooseTracing(exporting, process.env['THREADLINE_TRACE_CHECK'] !== 'off')
   const sdk = new NodeSDK({
     // The SDK takes null for "leave the registered one alone"; its types do not say so.
     contextManager: null as unknown as ContextManager,
     textMapPropagator: createOutgoingPropagator(),
     resource: createResource(),
     resourceDetectors: [...resourceDetectors],
-    // Without any processor the SDK registers no provider, and no span would have an id.
-    spanProcessors: idle ? [new NoopSpanProcessor()] : [...exporting],
+    spanProcessors: [...spanProcessors],
+    sampler,
     instrumentations: [...createInstrumentations(parseBaggageHosts(process.env['BAGGAGE_HOSTS']))],
-    // Nobody would see a recorded span.
-    ...(idle && getStringFromEnv('OTEL_TRACES_SAMPLER') === undefined ? { sampler: new AlwaysOffSampler() } : {}),
     // The SDK's own default is to export both to localhost.
     ...(getStringFromEnv('OTEL_METRICS_EXPORTER') === undefined ? { metricReaders: [] } : {}),
     ...(getStringFromEnv('OTEL_LOGS_EXPORTER') === undefined ? { logRecordProcessors: [] } : {})
   })
   sdk.start()
   instrumentBuiltins()
+}
+
+function chooseTracing (exporting: readonly SpanProcessor[], checked: boolean): { readonly sampler: Sampler, readonly spanProcessors: readonly SpanProcessor[] } {
+  const idle = exporting.length === 0
+  // Nobody would see an exported span; the SDK's own default samples all.
+  const sampler = createSampler(idle ? new AlwaysOffSampler() : new ParentBasedSampler({ root: new AlwaysOnSampler() }))
+  // The SDK tells processors nothing of spans that are not recorded. Recorded and not sampled, they are exported by none.
+  if (checked) return { sampler: createAlwaysRecordSampler(sampler), spanProcessors: [createInheritanceCheck(), ...exporting] }
+  // Without any processor the SDK registers no provider, and no span would have an id.
+  return { sampler, spanProcessors: idle ? [new NoopSpanProcessor()] : exporting }
 }

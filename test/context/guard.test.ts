@@ -49,7 +49,7 @@ t.test('D50 whatever of a resource is another\'s, it is refused as crossed', asy
     t.throws(() => { enterThread(alice, () => { guard(owner, 'storage') }) }, mismatch, JSON.stringify(owner))
   }
 
-  t.strictSame(violations, foreign.map((owner) => ({ place: 'storage', kind: 'crossed', owner, identity: alice })))
+  t.strictSame(violations, foreign.map((owner) => ({ place: 'storage', witness: 'guard', kind: 'crossed', owner, identity: alice })))
 })
 
 t.test('D50 a resource in a thread or of a run is not for an identity without one', async (t) => {
@@ -71,7 +71,7 @@ t.test('D50 without any identity it is refused as lost', async (t) => {
 
   t.throws(() => { guard({ userId: alice.userId }, 'connection-registry') }, mismatch)
 
-  t.strictSame(violations, [{ place: 'connection-registry', kind: 'lost', owner: { userId: alice.userId }, identity: undefined }])
+  t.strictSame(violations, [{ place: 'connection-registry', witness: 'guard', kind: 'lost', owner: { userId: alice.userId }, identity: undefined }])
 })
 
 // kill: the line countViolation(violation).
@@ -82,8 +82,8 @@ t.test('D50 each refusal is counted by place and kind, and by no id', async (t) 
   t.throws(() => { enterThread(alice, () => { guard(ownerOf(bob), 'socket.send') }) }, mismatch)
 
   t.strictSame(counts, [
-    { counter: 'threadline.context.violations', value: 1, attributes: { hop: 'emitter', kind: 'lost' } },
-    { counter: 'threadline.context.violations', value: 1, attributes: { hop: 'socket.send', kind: 'crossed' } }
+    { counter: 'threadline.context.violations', value: 1, attributes: { hop: 'emitter', kind: 'lost', witness: 'guard' } },
+    { counter: 'threadline.context.violations', value: 1, attributes: { hop: 'socket.send', kind: 'crossed', witness: 'guard' } }
   ])
 })
 
