@@ -1,6 +1,6 @@
-import type { Violation } from '../lib/context/guard.ts'
 import type { Finding } from '../verify/report.ts'
 import type { Stage, StageOptions } from './stage.ts'
+import type { SeenViolation } from './watch-violations.ts'
 
 /** One line of the product that protects, and what it becomes when the protection is taken away. */
 export interface Kill {
@@ -39,6 +39,15 @@ export interface Provoked {
 /** A fault with the witnesses' statements. */
 export interface Observation extends Provoked {
   readonly fault: string
-  readonly violations: readonly Violation[]
+  /** Guard and inheritance check. */
+  readonly violations: readonly SeenViolation[]
   readonly findings: readonly Finding[]
+}
+
+/** Which witnesses name the fault's hop. */
+export function namedBy ({ hop }: Pick<Fault, 'hop'>, { violations, findings }: Pick<Observation, 'violations' | 'findings'>) {
+  return {
+    guard: violations.some((violation) => violation.hop === hop),
+    verifier: findings.some((finding) => finding.hop === hop)
+  }
 }

@@ -2,11 +2,13 @@ import { fileURLToPath } from 'node:url'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify'
 import threadline, { options as serverOptions } from '../app.ts'
 import type { Agent } from '../lib/agents/define-agent.ts'
-import { violationChannel, type Violation } from '../lib/context/guard.ts'
 import type { LanguageModel } from '../lib/models/model-registry.ts'
 import type { Report } from '../verify/report.ts'
+import { verify } from '../verify/verify.ts'
+import { spanOf } from './span-of.ts'
 import { connectStageUser, type StageUser } from './stage-user.ts'
 import { watchSpans } from './watch-spans.ts'
+import { watchViolations, type SeenViolation } from './watch-violations.ts'
 
 export interface StageOptions {
   /** Beside the product's own two. */
@@ -17,7 +19,7 @@ export interface StageOptions {
   readonly plugins?: readonly FastifyPluginAsync[]
   /** Configuration, by the names of the environment, which itself is not read. Without `DATABASE_URL` the database is in memory. */
   readonly env?: Readonly<Record<string, string | number | undefined>>
-  /** How long anything may take that is waited for, in ms; 10,000 without it. */
+  /** How long anything may take that is waited for, in ms; 20,000 without it. */
   readonly limitMs?: number
 }
 
@@ -31,11 +33,11 @@ export interface Stage {
   readonly url: string
   /** A user with a socket of its own in a new thread, or as one more tab in one of the user's threads. */
   enter (userId: string, options?: { readonly threadId?: string | undefined }): Promise<StageUser>
-  /** What the guard has refused so far. */
-  readonly violations: readonly Violation[]
+  /** What guard and inheritance check have reported so far. */
+  readonly violations: readonly SeenViolation[]
   /** Lines of JSON that the server has logged, from warnings up. */
   readonly log: readonly string[]
-  /** Verifies every trace so far, once all spans that are open have ended or the limit is over. */
+  /** Verifies every trace so far, once nothing runs and all spans have ended, or the limit is over: what is open then is told as incomplete. */
   verify (): Promise<Report>
   /** Lets everybody leave, and closes the server. */
   close (): Promise<void>
@@ -48,18 +50,16 @@ const productAgents = fileURLToPath(new URL('../agents', import.meta.url))
  * caller closes it.
  */
 export async function openStage (options: StageOptions = {}): Promise<Stage> {
-  const { agents, models, plugins = [], limitMs = 10_000 } = options
+  const { agents, models, plugins = [], limitMs = 20_000 } = options
   const spans = watchSpans()
-  const violations: Violation[] = []
-  const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
-  violationChannel.subscribe(note)
+  const guarded = watchViolations()
   const log: string[] = []
   const stream = { write (line: string) { log.push(line) } }
   const app = Fastify({ ...serverOptions, logger: { ...serverOptions.logger, level: 'warn', stream }, pluginTimeout: 120_000 })
   const close = async (): Promise<void> => {
     await Promise.all(users.map(async (user) => { await user.leave() }))
     await app.close()
-    violationChannel.unsubscribe(note)
+    guarded.stop()
     spans.stop()
   }
   const users: StageUser[] = []
@@ -78,7 +78,7 @@ export async function openStage (options: StageOptions = {}): Promise<Stage> {
     return {
       app,
       url,
-      violations,
+      violations: guarded.violations,
       log,
       async enter (userId, { threadId } = {}) {
         const token = await requestToken(url, userId)
@@ -88,7 +88,7 @@ export async function openStage (options: StageOptions = {}): Promise<Stage> {
       },
       async verify () {
         await spans.settled(isQuiet, limitMs)
-        return unverified(spans.ended.length)
+        return verify(spans.all.map(spanOf), { lateMs: 0, openRunMs: 0 })
       },
       close
     }
@@ -96,11 +96,6 @@ export async function openStage (options: StageOptions = {}): Promise<Stage> {
     await close()
     throw error
   }
-}
-
-function unverified (spans: number): Report {
-  const traces = { checked: 0, clean: 0, withFindings: 0, incomplete: 0 }
-  return { verdict: 'incomplete', spans, traces, findings: [], incomplete: ['No trace was verified'] }
 }
 
 async function requestToken (url: string, userId: string): Promise<string> {

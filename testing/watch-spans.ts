@@ -4,8 +4,8 @@ import { listenToSpans } from './span-source.ts'
 
 /** The spans of this process that start from a moment on. */
 export interface WatchedSpans {
-  /** Those that have ended, in the order of their start. */
-  readonly ended: readonly ReadableSpan[]
+  /** All of them, in the order of their start, those that are open too. */
+  readonly all: readonly ReadableSpan[]
   /** How many have not. */
   readonly open: number
   /** Resolves with true when none is open and the rest is quiet too, or with false when the limit is over. */
@@ -16,23 +16,18 @@ export interface WatchedSpans {
 const pauseMs = 5
 
 export function watchSpans (): WatchedSpans {
-  const places = new Map<string, number>()
+  const all: ReadableSpan[] = []
   const open = new Set<string>()
-  const ended: ReadableSpan[] = []
   const stop = listenToSpans({
     started (span) {
-      const { spanId } = span.spanContext()
-      places.set(spanId, places.size)
-      open.add(spanId)
+      all.push(span)
+      open.add(span.spanContext().spanId)
     },
-    ended (span) {
-      if (open.delete(span.spanContext().spanId)) ended.push(span)
-    }
+    ended (span) { open.delete(span.spanContext().spanId) }
   })
-  const placeOf = (span: ReadableSpan): number => places.get(span.spanContext().spanId) ?? 0
 
   return {
-    get ended () { return ended.toSorted((a, b) => placeOf(a) - placeOf(b)) },
+    all,
     get open () { return open.size },
     async settled (isQuiet, limitMs) {
       const until = performance.now() + limitMs

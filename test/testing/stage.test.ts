@@ -21,5 +21,8 @@ t.test('a stage is a whole server with users who talk to it', async (t) => {
   t.equal(second.received.filter(({ type }) => type === 'agent_completed').length, 1, 'each tab is told')
   t.same(stray, [])
   t.same(stage.violations, [])
+  const { verdict, traces, findings, incomplete } = await stage.verify()
+  t.same({ verdict, findings, incomplete }, { verdict: 'clean', findings: [], incomplete: [] })
+  t.ok(traces.checked >= 2, 'a trace for each message at least')
   t.same(stage.log.filter((line) => !line.includes('Development mode')), [])
 })
