@@ -1,23 +1,16 @@
 /**
- * Breaks, in a copy of the project, one line that protects isolation or durability after the other, and runs the tests that claim to
- * notice. Prints a table, and ends with 1 when a test stayed green: `npm run kills`.
+ * Takes one line that protects isolation or durability after the other away, as it is loaded, and runs the tests that claim to notice.
+ * Prints a table, and ends with 1 when a test stayed green: `npm run kills`.
  */
-import { spawn } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import type { Kill } from '../testing/fault.ts'
+import { runKilled, runProgram } from '../testing/kill.ts'
 
-interface Kill {
-  readonly what: string
-  readonly file: string
-  readonly line: string
-  readonly becomes: string
+interface TestedKill extends Kill {
   /** The test file that has to go red. */
   readonly test: string
 }
 
-const kills: readonly Kill[] = [
+const kills: readonly TestedKill[] = [
   {
     what: 'the per-message enterThread',
     file: 'lib/gateway/receive-frame.ts',
@@ -118,47 +111,17 @@ const kills: readonly Kill[] = [
   }
 ]
 
-const root = fileURLToPath(new URL('../', import.meta.url))
-const timeLimitMs = 180_000
-
-async function survives (kill: Kill): Promise<boolean> {
-  const copy = await mkdtemp(join(tmpdir(), 'threadline-kill-'))
-  try {
-    await cp(root, copy, { recursive: true, filter: (path) => !['node_modules', '.git', 'data', '.tap', '.run'].includes(basename(path)) })
-    await symlink(join(root, 'node_modules'), join(copy, 'node_modules'))
-    const file = join(copy, kill.file)
-    const source = await readFile(file, 'utf8')
-    if (source.split(kill.line).length !== 2) throw new Error(`${kill.file} does not have the line once: ${kill.line.trim()}`)
-    await writeFile(file, source.replace(kill.line, () => kill.becomes))
-    // A file that cannot even be read would turn every test red, and prove nothing.
-    if (await exitCodeOf(copy, ['--check', kill.file]) !== 0) throw new Error(`${kill.file} is not a program any more: ${kill.what}`)
-    return await passes(copy, kill.test)
-  } finally {
-    await rm(copy, { recursive: true, force: true })
-  }
-}
-
-/** A test that never ends has noticed as well. */
-async function passes (folder: string, test: string): Promise<boolean> {
-  return await exitCodeOf(folder, [test]) === 0
-}
-
-/** Null when it had to be ended. */
-async function exitCodeOf (folder: string, command: readonly string[]): Promise<number | null> {
-  const child = spawn(process.execPath, command, { cwd: folder, stdio: 'ignore', env: { ...process.env, TAP_TIMEOUT: '60' } })
-  const timer = setTimeout(() => { child.kill('SIGKILL') }, timeLimitMs)
-  const code = await new Promise<number | null>((resolve, reject) => child.once('error', reject).once('exit', resolve))
-  clearTimeout(timer)
-  return code
-}
+const timed = { timeLimitMs: 180_000, env: { ...process.env, TAP_TIMEOUT: '60' } }
 
 const rows: { broken: string, test: string, outcome: string }[] = []
 for (const test of new Set(kills.map((kill) => kill.test))) {
-  if (!await passes(root, test)) rows.push({ broken: 'nothing', test, outcome: 'RED WITHOUT A KILL' })
+  const { exitCode } = await runProgram([test], timed)
+  if (exitCode !== 0) rows.push({ broken: 'nothing', test, outcome: 'RED WITHOUT A KILL' })
 }
 for (const kill of kills) {
-  const green = await survives(kill)
-  rows.push({ broken: kill.what, test: kill.test, outcome: green ? 'SURVIVED' : 'went red' })
+  // A test that never ends has noticed as well.
+  const { exitCode } = await runKilled(kill, [kill.test], timed)
+  rows.push({ broken: kill.what, test: kill.test, outcome: exitCode === 0 ? 'SURVIVED' : 'went red' })
 }
 console.table(rows)
 const failed = rows.filter(({ outcome }) => outcome !== 'went red').length
