@@ -46,6 +46,8 @@ const allowed: readonly Case[] = [
   { title: 'the version, from the library', path: 'lib/telemetry/resource.ts', source: "import p from '../../package.json' with { type: 'json' }" },
   { title: 'one storage, in the context', path: 'lib/context/context-manager.ts', source: "import { AsyncLocalStorage } from 'node:async_hooks'\nexport const storage = new AsyncLocalStorage()" },
   { title: 'a name that only begins alike', path: 'lib/context/enter.ts', source: 'export function enterWithin () {}' },
+  { title: 'enterWith by its name, in the rule against it', path: 'eslint/no-enter-with.ts', source: "export const forbidden = 'enterWith'" },
+  { title: 'enterWith, in a fault', path: 'testing/faults/entered.ts', source: 'storage.enterWith(1)' },
   { title: 'a forbidden word in a comment', path: 'lib/engine/run.ts', source: '// enterWith is banned; so is import fastify\nexport const a = 1' }
 ]
 
@@ -74,6 +76,7 @@ const forbidden: readonly (Case & { readonly rule: Rule })[] = [
   { rule: 'layer', title: 'the library past the plugins', path: 'routes/a.ts', source: "import { b } from '../lib/storage/b.ts'" },
   { rule: 'layer', title: 'a plugin before the app', path: 'telemetry.ts', source: "import b from './plugins/b.ts'" },
   { rule: 'layer', title: 'the library into the verifier', path: 'verify/a.ts', source: "import type { A } from '../lib/context/identity.ts'" },
+  { rule: 'layer', title: 'the library into the lint rules', path: 'eslint/a.ts', source: "import type { A } from '../lib/context/identity.ts'" },
   { rule: 'layer', title: 'the verifier into the library', path: 'lib/telemetry/a.ts', source: "import { a } from '../../verify/a.ts'" },
   { rule: 'layer', title: 'values of the protocol into the client', path: 'client/a.ts', source: "import { a } from '../lib/protocol/events.ts'" },
   { rule: 'layer', title: 'values, marked as types one by one', path: 'client/a.ts', source: "import { type A } from '../lib/protocol/events.ts'" },
@@ -92,6 +95,7 @@ const forbidden: readonly (Case & { readonly rule: Rule })[] = [
   { rule: 'enter-with', title: 'enterWith', path: 'lib/context/a.ts', source: 'export function a (storage) { storage.enterWith(1) }' },
   { rule: 'enter-with', title: 'enterWith by its string', path: 'lib/engine/a.ts', source: "storage['enterWith'](1)" },
   { rule: 'enter-with', title: 'enterWith taken apart', path: 'plugins/a.ts', source: 'const { enterWith: enter } = storage' },
+  { rule: 'enter-with', title: 'enterWith in the stage', path: 'testing/stage.ts', source: 'storage.enterWith(1)' },
   { rule: 'enter-with', title: 'enterWith in a benchmark', path: 'bench/a.ts', source: 'storage.enterWith(1)' },
   { rule: 'async-local-storage', title: 'a storage outside the context', path: 'lib/engine/a.ts', source: 'const storage = hooks.AsyncLocalStorage' },
   { rule: 'async-local-storage', title: 'a context manager outside the context', path: 'telemetry.ts', source: "import { AsyncLocalStorageContextManager as Manager } from '@opentelemetry/context-async-hooks'" },
