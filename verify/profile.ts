@@ -31,17 +31,21 @@ export interface Profile {
    * spans that are no hop may carry nothing.
    */
   readonly carriers: readonly { readonly kind: SpanKind, readonly name: string }[]
-  readonly terminal: {
-    /** On which hop, and with which event type, a run tells its end. */
-    readonly hop: string
-    readonly eventType: string
-    /** A run whose events were refused with one of these errors has nobody left to tell its end to. */
-    readonly excusedBy: readonly string[]
-  }
+  /** How a run tells its end; without it, CTX008 is not checked. */
+  readonly terminal?: Terminal | undefined
   /** Where baggage may go: `host` or `host:port`, compared without regard to case. */
   readonly baggageHosts: readonly string[]
 }
 
+export interface Terminal {
+  /** On which hop, and with which event type. */
+  readonly hop: string
+  readonly eventType: string
+  /** A run whose events were refused with one of these errors has nobody left to tell its end to. */
+  readonly excusedBy: readonly string[]
+}
+
+/** Names of attributes. */
 export interface ProfileAttributes {
   readonly hop: string
   readonly user: string

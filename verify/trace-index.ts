@@ -1,4 +1,4 @@
-import type { HopRule, Profile } from './profile.ts'
+import type { HopRule, IdentityPart, Profile } from './profile.ts'
 import type { SeenSpan } from './seen-span.ts'
 
 /** A span in its place. */
@@ -12,6 +12,8 @@ export interface Node {
   readonly hop: HopRule | undefined
   /** The nearest hop above it. */
   readonly hopAbove: Node | undefined
+  /** Whom it is about, as the topmost spans above it say, or itself where none does: what it carries itself may be wrong. */
+  readonly path: Readonly<Record<IdentityPart, string | undefined>>
   /** Whether it is, or hangs below, a span that belongs to no message. */
   readonly apart: boolean
   /** `cycle`: its ancestors lead back to it. `orphan`: its parent is not in the trace. */
@@ -48,6 +50,7 @@ export function indexTrace (traceId: string, spans: readonly SeenSpan[], profile
     const broken = parent !== undefined || span.parentSpanId === undefined ? undefined : cyclic.has(span) ? 'cycle' : 'orphan'
     const node: Node = {
       span, position: nodes.length, parent, hop, hopAbove, broken,
+      path: pathOf(span, parent),
       apart: isApart || parent?.apart === true,
       cutOff: broken !== undefined || parent?.cutOff === true
     }
@@ -55,6 +58,13 @@ export function indexTrace (traceId: string, spans: readonly SeenSpan[], profile
     nodeOf.set(span, node)
   }
   return { traceId, nodes, hops: nodes.filter(({ hop }) => hop !== undefined) }
+}
+
+/** Below a span that stands apart, threads and runs are each span's own. */
+function pathOf (span: SeenSpan, parent: Node | undefined): Node['path'] {
+  if (parent === undefined) return { user: span.user, thread: span.thread, run: span.run }
+  const above = parent.apart ? { user: parent.path.user, thread: undefined, run: undefined } : parent.path
+  return { user: above.user ?? span.user, thread: above.thread ?? span.thread, run: above.run ?? span.run }
 }
 
 function impliedHop ({ kind }: SeenSpan, { implied }: Profile): string | undefined {

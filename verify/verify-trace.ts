@@ -112,7 +112,8 @@ function whyUnsettled (trace: TraceIndex, profile: Profile, options: VerifyOptio
   const lastMs = trace.nodes.reduce((last, { span }) => Math.max(last, span.startedAt, span.endedAt ?? 0), 0) / 1000
   const silentMs = nowMs - lastMs
   if (silentMs < lateMs) return 'the trace was heard of just now'
-  const run = silentMs < openRunMs ? runsOf(trace, profile).find(isOpen) : undefined
+  const { terminal } = profile
+  const run = silentMs < openRunMs && terminal !== undefined ? runsOf(trace, terminal).find(isOpen) : undefined
   return run === undefined ? undefined : `run ${run.run} is going on`
 }
 

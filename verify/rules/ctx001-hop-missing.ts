@@ -1,46 +1,48 @@
-import type { Profile } from '../profile.ts'
 import type { Node, TraceIndex } from '../trace-index.ts'
 import { judge, nameOf, type Judgement, type Rule } from './rule.ts'
 
-/** CTX001: a hop without the one that comes before it, or without the one that it leads to. */
+/**
+ * CTX001: a hop without the one that comes before it, or without the one that it leads to. Where a span's parent is missing, that may be
+ * the hop, and CTX006 tells it.
+ */
 export const hopMissing: Rule = (trace, profile) => {
   const seen = new SeenHops(trace)
-  const ranks = new Map(profile.hops.map(({ name }, rank) => [name, rank]))
-  return trace.hops.filter(({ apart }) => !apart).flatMap((node) => [...missingBefore(node, seen, ranks), ...missingAfter(node, seen, profile)])
+  const order = profile.hops.map(({ name }) => name)
+  const isBroken = trace.nodes.some(({ broken }) => broken === 'orphan')
+  return trace.hops.filter(({ apart }) => !apart).flatMap((node) => [
+    ...node.cutOff ? [] : missingBefore(node, seen, order),
+    ...isBroken ? [] : missingAfter(node, seen)
+  ])
 }
 
 /** Which hops a trace has, and for which runs. */
 class SeenHops {
   readonly #hops = new Set<string>()
-  readonly #withoutRun = new Set<string>()
 
   constructor ({ hops }: TraceIndex) {
-    for (const { hop, span: { run } } of hops) {
+    for (const { hop, path: { run } } of hops) {
       if (hop === undefined) continue
       this.#hops.add(hop.name)
       this.#hops.add(keyOf(hop.name, run))
-      if (run === undefined) this.#withoutRun.add(hop.name)
     }
   }
 
-  /** For the run, or for none; for a hop without a run any will do. */
-  has (name: string, run: string | undefined): boolean {
-    return run === undefined ? this.#hops.has(name) : this.#withoutRun.has(name) || this.#hops.has(keyOf(name, run))
+  /** For the same run, or for none; for a node without a run any will do. */
+  has (name: string, { path: { run } }: Node): boolean {
+    return run === undefined ? this.#hops.has(name) : this.#hops.has(keyOf(name, run)) || this.#hops.has(keyOf(name, undefined))
   }
 }
 
-function keyOf (name: string, run: string | undefined): string { return `${name} ${run ?? ''}` }
+function keyOf (name: string, run: string | undefined): string { return JSON.stringify([name, run]) }
 
-/** What was before a span whose path is broken is not known: that is told by CTX006. */
-function missingBefore (node: Node, seen: SeenHops, ranks: ReadonlyMap<string, number>): readonly Judgement[] {
-  const { hop, span: { run }, hopAbove, cutOff } = node
-  if (hop === undefined || cutOff || hop.after.length === 0) return []
-  if (hop.after.some((name) => hopAbove?.hop?.name === name || seen.has(name, run))) return []
+function missingBefore (node: Node, seen: SeenHops, order: readonly string[]): readonly Judgement[] {
+  const { hop, hopAbove } = node
+  if (hop === undefined || hop.after.length === 0 || hop.after.some((name) => seen.has(name, node))) return []
   // Of several that could have been before it, the nearest on the way.
-  const [missing] = hop.after.toSorted((one, other) => (ranks.get(other) ?? 0) - (ranks.get(one) ?? 0))
+  const nearest = order.findLast((name) => hop.after.includes(name)) ?? hop.name
   return [judge(node, {
     message: `${nameOf(node)} comes without ${listOf(hop.after)} before it`,
-    hop: missing ?? hop.name,
+    hop: nearest,
     expected: listOf(hop.after),
     actual: hopAbove === undefined ? 'nothing above it' : nameOf(hopAbove),
     lastRight: hopAbove,
@@ -48,11 +50,11 @@ function missingBefore (node: Node, seen: SeenHops, ranks: ReadonlyMap<string, n
   })]
 }
 
-function missingAfter (node: Node, seen: SeenHops, { hops }: Profile): readonly Judgement[] {
-  const { hop, span: { run, failed, endedAt } } = node
+function missingAfter (node: Node, seen: SeenHops): readonly Judgement[] {
+  const { hop, span: { failed, endedAt } } = node
   const [next] = hop?.leadsTo ?? []
   if (hop?.leadsTo === undefined || next === undefined || failed || endedAt === undefined) return []
-  if (hop.leadsTo.some((name) => seen.has(name, run) && hops.some((rule) => rule.name === name))) return []
+  if (hop.leadsTo.some((name) => seen.has(name, node))) return []
   return [judge(node, {
     message: `${nameOf(node)} has ended, and ${listOf(hop.leadsTo)} did not follow`,
     hop: next,

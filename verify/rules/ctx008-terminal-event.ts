@@ -2,9 +2,10 @@ import { judge, type Judgement, type Rule } from './rule.ts'
 import { isOpen, runsOf } from './runs.ts'
 
 /** CTX008: a run that tells no end, or more than one. */
-export const terminalEvent: Rule = (trace, profile) => {
-  const { hop, eventType } = profile.terminal
-  return runsOf(trace, profile).flatMap((seen): readonly Judgement[] => {
+export const terminalEvent: Rule = (trace, { terminal }) => {
+  if (terminal === undefined) return []
+  const { hop, eventType } = terminal
+  return runsOf(trace, terminal).flatMap((seen): readonly Judgement[] => {
     const { run, ends } = seen
     const last = seen.hops.at(-1)
     if (isOpen(seen) && last !== undefined) {

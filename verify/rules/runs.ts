@@ -1,4 +1,4 @@
-import type { Profile } from '../profile.ts'
+import type { Terminal } from '../profile.ts'
 import type { Node, TraceIndex } from '../trace-index.ts'
 
 /** What a trace tells of one run. */
@@ -13,10 +13,10 @@ export interface SeenRun {
 }
 
 /** The runs that are worked on in a trace: those of hops that have to carry a run. */
-export function runsOf ({ hops }: TraceIndex, { terminal }: Profile): readonly SeenRun[] {
+export function runsOf ({ hops }: TraceIndex, terminal: Terminal): readonly SeenRun[] {
   const runs = new Map<string, SeenRun>()
   for (const node of hops) {
-    const { hop, span: { run, eventType, failed, errorType } } = node
+    const { hop, path: { run }, span: { eventType, failed, errorType } } = node
     if (run === undefined || hop === undefined || !hop.carries.includes('run')) continue
     const seen = runs.get(run) ?? { run, hops: [], ends: [], excused: false }
     runs.set(run, seen)

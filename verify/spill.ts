@@ -1,0 +1,101 @@
+import { mkdtemp, open, rm, type FileHandle } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { SeenSpan } from './seen-span.ts'
+
+const partitions = 64
+const bufferedCharacters = 64 * 1024
+
+const fields = [
+  'traceId', 'spanId', 'parentSpanId', 'name', 'kind', 'startedAt', 'endedAt', 'failed', 'service', 'hop', 'user', 'thread', 'run', 'request', 'connection',
+  'recipientUser', 'recipientThread', 'eventType', 'sequence', 'baggageSent', 'host', 'port', 'errorType'
+] as const satisfies readonly (keyof SeenSpan)[]
+
+/** One partition: what is waiting to be written, and the file. */
+interface Partition { readonly path: string, readonly file: FileHandle, text: string }
+
+/**
+ * Spans on disk, in a temporary folder of their own, parted so that a trace is in one partition. `seed` makes another parting of what one
+ * partition of a former holds. Whoever creates it removes it.
+ */
+export class Spill {
+  readonly #folder: string
+  readonly #partitions: readonly Partition[]
+  readonly #seed: number
+
+  private constructor (folder: string, opened: readonly Partition[], seed: number) {
+    this.#folder = folder
+    this.#partitions = opened
+    this.#seed = seed
+  }
+
+  /** Rejects with Node's error when the folder cannot be written to; nothing is left then. */
+  static async create (seed: number, directory: string = tmpdir()): Promise<Spill> {
+    const folder = await mkdtemp(join(directory, 'threadline-verify-'))
+    const opened: Partition[] = []
+    try {
+      for (let index = 0; index < partitions; index += 1) {
+        const path = join(folder, `${index}.jsonl`)
+        opened.push({ path, file: await open(path, 'w', 0o600), text: '' })
+      }
+      return new Spill(folder, opened, seed)
+    } catch (error) {
+      await remove(folder, opened)
+      throw error
+    }
+  }
+
+  async write (traces: ReadonlyMap<string, readonly SeenSpan[]>): Promise<void> {
+    for (const [traceId, spans] of traces) {
+      const partition = this.#partitions[hashOf(traceId, this.#seed) % partitions]
+      if (partition === undefined) continue
+      for (const span of spans) {
+        partition.text += `${JSON.stringify(fields.map((field) => span[field]))}\n`
+        if (partition.text.length >= bufferedCharacters) await flush(partition)
+      }
+    }
+  }
+
+  /** The spans of each partition, one partition after the other. Nothing is written any more. */
+  async * read (): AsyncGenerator<AsyncGenerator<SeenSpan>> {
+    for (const partition of this.#partitions) {
+      await flush(partition)
+      yield spansOf(partition)
+    }
+  }
+
+  async remove (): Promise<void> { await remove(this.#folder, this.#partitions) }
+}
+
+async function flush (partition: Partition): Promise<void> {
+  const { file, text } = partition
+  partition.text = ''
+  if (text !== '') await file.appendFile(text)
+}
+
+async function * spansOf ({ path }: Partition): AsyncGenerator<SeenSpan> {
+  const file = await open(path)
+  try {
+    for await (const line of file.readLines()) yield parse(line)
+  } finally {
+    await file.close()
+  }
+}
+
+function parse (line: string): SeenSpan {
+  const values = JSON.parse(line) as readonly unknown[]
+  const entries = fields.map((field, index) => [field, values[index] ?? undefined]) // JSON writes undefined as null
+  return Object.fromEntries(entries) // written by this class, field by field
+}
+
+async function remove (folder: string, opened: readonly Partition[]): Promise<void> {
+  await Promise.allSettled(opened.map(({ file }) => file.close()))
+  await rm(folder, { recursive: true, force: true })
+}
+
+/** FNV-1a, by which spans of a trace meet again; it does not have to withstand anybody. */
+function hashOf (text: string, seed: number): number {
+  let hash = 2_166_136_261 ^ seed
+  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 16_777_619)
+  return (hash ^ hash >>> 15) >>> 0
+}
