@@ -13,6 +13,7 @@ import eventLog from './plugins/event-log.ts'
 import eventStreams from './plugins/event-streams.ts'
 import gateway from './plugins/gateway.ts'
 import greeting from './plugins/greeting.ts'
+import isolation from './plugins/isolation.ts'
 import models from './plugins/models.ts'
 import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
@@ -68,6 +69,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(upkeep)
   await app.register(agents, options.agents === undefined ? {} : { agents: options.agents })
   await app.register(engine)
+  await app.register(isolation)
   await app.register(gateway)
   await app.register(eventStreams)
   await app.register(titles)

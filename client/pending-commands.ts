@@ -35,7 +35,8 @@ const openers: ReadonlySet<CommandType | undefined> = new Set(['user_message', '
 
 /** Commands that happen in a thread, so that going out in another one would be wrong. */
 const threaded: readonly CommandType[] = [
-  'user_message', 'start_agent', 'regenerate', 'select_branch', 'stop_agent', 'get_run', 'list_runs', 'get_thread_history', 'resume', 'typing'
+  'user_message', 'start_agent', 'regenerate', 'select_branch', 'stop_agent', 'get_run', 'get_run_isolation', 'list_runs',
+  'get_thread_history', 'resume', 'typing'
 ]
 
 /** The commands that wait for their answer, in the order in which they were sent. Bounded; one too many is refused. */

@@ -23,16 +23,17 @@ const hardFrameLimitBytes = 1024 * 1024
  * closed.
  */
 export default fp(async function gateway (app) {
-  const { storage, agents, engine, eventLog: log, log: logger, config, authentication } = app
+  const { storage, agents, engine, eventLog: log, log: logger, config, authentication, isolation } = app
   const { defaultAgent, maxWaitingRunsPerThread: maxWaitingRuns, maxFrameBytes } = config
   const gateway = createGateway({
-    tools: { storage, agents, engine, defaultAgent, maxWaitingRuns },
+    tools: { storage, agents, engine, defaultAgent, maxWaitingRuns, reportIsolation: isolation.report },
     log,
     logger,
     limits: { ...limitsOf(config), tokenNoticeMs, closeTimeoutMs },
     verifyToken: authentication.verifyToken
   })
 
+  gateway.onSent(isolation.sent)
   app.decorate('gateway', gateway)
   app.addHook('preClose', async () => { await gateway.drain() })
   await app.register(websocket, {
@@ -44,7 +45,7 @@ export default fp(async function gateway (app) {
       socket.close(closeCodes[reason], reason)
     }
   })
-}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'authentication'] })
+}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'authentication', 'isolation'] })
 
 /** For what was found after the upgrade, when no status can be given: two handshakes may both have found room for the last connection. */
 function reasonOf (err: unknown): CloseReason {

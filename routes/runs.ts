@@ -22,6 +22,18 @@ export default async function runs (app: FastifyInstance): Promise<void> {
     return (await gateway.perform({ type: 'get_run', ...thread, payload: params })).payload
   }))
 
+  routes.get('/v1/runs/:run_id/isolation', {
+    schema: {
+      ...common,
+      operationId: 'getRunIsolation',
+      summary: 'The isolation of a run',
+      description: 'What this process saw of it: the hops and the identity at each, who was told of it, what the database thinks of the reader, and a verdict. It is kept in memory, for the latest runs; what was not seen makes the verdict `incomplete`.',
+      response: { 200: eventPayloads.run_isolation, ...failures }
+    }
+  }, async ({ params }) => await inThreadOf(params.run_id, async (thread) => {
+    return (await gateway.perform({ type: 'get_run_isolation', ...thread, payload: params })).payload
+  }))
+
   routes.post('/v1/runs/:run_id/cancel', {
     schema: {
       ...common,

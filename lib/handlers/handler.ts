@@ -3,7 +3,7 @@ import type { Engine } from '../engine/engine.ts'
 import type { CommandOf, CommandType } from '../protocol/commands.ts'
 import type { EventType, PayloadOf } from '../protocol/events.ts'
 import type { RunId, ThreadId } from '../protocol/ids.ts'
-import type { Storage } from '../storage/storage.ts'
+import type { RunRecord, Storage } from '../storage/storage.ts'
 
 /** What a handler may do with the connection that a command came from. Whom it serves it reads with `currentThread()`. */
 export interface HandlerConnection {
@@ -44,6 +44,8 @@ export interface HandlerTools {
   readonly engine: Engine
   readonly defaultAgent: string
   readonly maxWaitingRuns: number
+  /** What this process has seen of a run of the active user, and what is to be said of it. */
+  readonly reportIsolation: (run: RunRecord) => Promise<PayloadOf<'run_isolation'>>
 }
 
 /**

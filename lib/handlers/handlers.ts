@@ -6,6 +6,7 @@ import { authenticate } from './authenticate.ts'
 import { createThread } from './create-thread.ts'
 import { deleteThread } from './delete-thread.ts'
 import { forkThread } from './fork-thread.ts'
+import { getRunIsolation } from './get-run-isolation.ts'
 import { getRun } from './get-run.ts'
 import { getThreadHistory } from './get-thread-history.ts'
 import { getThread } from './get-thread.ts'
@@ -33,6 +34,7 @@ const handlers: { readonly [Name in CommandType]: Handler<Name> } = {
   start_agent: startAgent,
   stop_agent: stopAgent,
   get_run: getRun,
+  get_run_isolation: getRunIsolation,
   list_runs: listRuns,
   resume,
   create_thread: createThread,
@@ -60,6 +62,7 @@ export const commandNeeds: { readonly [Name in CommandType]: CommandNeeds } = {
   start_agent: { thread: 'created', run: true },
   stop_agent: { thread: 'required', run: false },
   get_run: { thread: 'required', run: false },
+  get_run_isolation: { thread: 'required', run: false },
   list_runs: { thread: 'required', run: false },
   resume: { thread: 'required', run: false },
   create_thread: { thread: 'none', run: false },

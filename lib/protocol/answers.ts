@@ -12,6 +12,7 @@ export const answers = {
   select_branch: ['branch_selected'],
   stop_agent: ['runs_stopping'],
   get_run: ['run_state'],
+  get_run_isolation: ['run_isolation'],
   list_runs: ['run_list'],
   resume: ['resumed', 'resync_required'],
   create_thread: ['thread_created'],

@@ -24,6 +24,7 @@ export const commandGuide: { readonly [Name in CommandType]: Guide<Name> } = {
   },
   stop_agent: { summary: 'Stops a run, or all of the thread; their ends follow.', example: { run_id: ids.run }, threadId: ids.thread },
   get_run: { summary: 'One run.', example: { run_id: ids.run }, threadId: ids.thread },
+  get_run_isolation: { summary: 'What was seen of one run: whom it served on its way, and who was told of it.', example: { run_id: ids.run }, threadId: ids.thread },
   list_runs: { summary: 'The runs of the thread, newest first.', example: { limit: 20 }, threadId: ids.thread },
   resume: {
     summary: 'Enters a thread, or stays in it, and gets what was missed there: those events, then the answer.',

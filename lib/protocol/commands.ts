@@ -72,6 +72,7 @@ export const commandSchemas = {
     run_id: Type.Optional(Type.String({ pattern: runIdPattern }))
   }, strict)),
   get_run: command('get_run', Type.Object({ run_id: Type.String({ pattern: runIdPattern }) }, strict)),
+  get_run_isolation: command('get_run_isolation', Type.Object({ run_id: Type.String({ pattern: runIdPattern }) }, strict)),
   list_runs: command('list_runs', Type.Object({
     before: Type.Optional(Type.String({ pattern: runIdPattern, description: 'Only runs older than this one' })),
     limit: Limit

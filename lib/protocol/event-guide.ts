@@ -1,5 +1,6 @@
 import { isRunEventType, type EventType, type MessageView, type PayloadOf, type RunView, type ThreadView } from './events.ts'
 import { exampleIds as ids } from './example-ids.ts'
+import type { RunIsolation } from './run-isolation.ts'
 
 interface Guide<Name extends EventType> {
   /** When the server tells it, in a sentence. */
@@ -31,6 +32,23 @@ const messages = [question, answer]
 const run: RunView = {
   run_id: ids.run, thread_id: ids.thread, message_id: ids.message, agent: 'assistant', status: 'completed', created_at: at, started_at: at, finished_at: later, error: null
 }
+const identity = { user_id: 'alice', thread_id: ids.thread, run_id: ids.run }
+const span = { trace_id: ids.traceparent.slice(3, 35), span_id: ids.traceparent.slice(36, 52) }
+const isolation: RunIsolation = {
+  ...identity,
+  verdict: 'incomplete',
+  findings: [],
+  incomplete: ['This process has seen nothing of what came before'],
+  hops: [{ hop: 'handler', ...span, ...identity }],
+  identities: [identity],
+  deliveries: [{ connection_id: ids.connection, user_id: 'alice', thread_id: ids.thread, replayed: false, sequences: [[38, 42]], unsequenced: 1 }],
+  violations: [],
+  database: { role: 'threadline_app', user_id: 'alice', row_security: 'forced', bypasses_row_security: false },
+  spans: [{
+    ...span, parent_span_id: null, name: 'handler', kind: 'internal', started_at: 1_795_370_400_000_000, ended_at: 1_795_370_400_004_000, failed: false,
+    attributes: { 'threadline.hop': 'handler', 'user.id': 'alice', 'gen_ai.conversation.id': ids.thread, 'threadline.run.id': ids.run }
+  }]
+}
 const quiet = { sequence: 42, epoch: ids.epoch, active_runs: [] }
 const working = {
   ...quiet, active_runs: [{ run_id: ids.run, message_id: ids.message, agent: 'assistant', status: 'running' as const, text: 'There are' }]
@@ -58,6 +76,7 @@ export const eventGuide: { readonly [Name in EventType]: Guide<Name> } = {
   run_queued: { summary: 'The run has to wait; `position` is the number of runs before it.', example: { run_id: ids.run, position: 1 } },
   runs_stopping: { summary: 'Which runs were told to stop.', example: { run_ids: [ids.run] } },
   run_state: { summary: 'The run as it stands.', example: run },
+  run_isolation: { summary: 'What this process saw of the run, and what a verifier says of it.', example: isolation },
   run_list: { summary: 'A page of runs, newest first.', example: { runs: [run], has_more: false } },
   resumed: { summary: 'Everything that was missed has been told; live events follow.', example: { after: 41, replayed: 1, ...quiet } },
   resync_required: {

@@ -1,6 +1,7 @@
 import { Type, type Static, type TSchema } from 'typebox'
 import { errorCodes, type ErrorCode } from '../errors.ts'
 import { connectionIdPattern, runIdPattern, uuidPattern, type EventId, type RequestId, type RunId, type ThreadId, type UserId } from './ids.ts'
+import { RunIsolation } from './run-isolation.ts'
 
 /** What the server sends over `threadline.v1`: one shape for all, the payload by type. */
 
@@ -112,6 +113,7 @@ export const eventPayloads = {
   run_queued: Type.Object({ run_id: RunIdText, position: Type.Integer({ minimum: 1 }) }),
   runs_stopping: Type.Object({ run_ids: Type.Array(RunIdText) }),
   run_state: RunView,
+  run_isolation: RunIsolation,
   run_list: Type.Object({ runs: Type.Array(RunView), has_more: Type.Boolean() }),
   resumed: Type.Object({
     after: Type.Integer({ minimum: 0, description: 'What the client had seen' }),

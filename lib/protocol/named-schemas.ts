@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox'
 import { ErrorBody } from './error-body.ts'
 import { ActiveRun, eventPayloads, MessageView, RunView, SearchResult, ThreadView } from './events.ts'
+import { DatabaseProtection, IsolationSpan, RunIsolation } from './run-isolation.ts'
 
 /** The schemas that the contracts tell once and refer to by name, so that they can be read. */
 export const namedSchemas: Readonly<Record<string, TSchema>> = {
@@ -14,6 +15,9 @@ export const namedSchemas: Readonly<Record<string, TSchema>> = {
   MessageAccepted: eventPayloads.message_accepted,
   RunsStopping: eventPayloads.runs_stopping,
   RunList: eventPayloads.run_list,
+  RunIsolation,
+  IsolationSpan,
+  DatabaseProtection,
   ThreadDeleted: eventPayloads.thread_deleted,
   ThreadState: eventPayloads.thread_state,
   ThreadList: eventPayloads.thread_list,

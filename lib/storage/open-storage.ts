@@ -8,6 +8,7 @@ import { createEventStore } from './event-store.ts'
 import { createMessageStore } from './message-store.ts'
 import { migrate } from './migrate.ts'
 import { PgliteDatabase } from './pglite-database.ts'
+import { readProtection } from './protection.ts'
 import { createRunStore } from './run-store.ts'
 import type { Storage } from './storage.ts'
 import { createThreadStore } from './thread-store.ts'
@@ -81,6 +82,7 @@ export async function openStores (units: UnitsOfWork, close: () => Promise<void>
     account: createAccountStore(units),
     upkeep: createUpkeep(units),
     epoch,
+    protection: async () => await readProtection(units),
     ping: async () => { await units.asSystem(async (unit) => { await unit.lastRows(sql`select 1`) }) },
     close
   }

@@ -3,6 +3,7 @@ import type {
   ActiveRun, MessageView, NewThreadEvent, RunOutcome, RunStatus, SearchResult, ThreadEvent, ThreadView
 } from '../protocol/events.ts'
 import type { ConnectionId, MessageId, RequestId, RunId, ThreadId, UserId } from '../protocol/ids.ts'
+import type { DatabaseProtection } from '../protocol/run-isolation.ts'
 
 /**
  * Everything that outlives the process. Each call reads its user from the active identity, does its work in one transaction
@@ -19,6 +20,8 @@ export interface Storage {
   readonly upkeep: Upkeep
   /** Named by every position in a thread; another one means that sequences have started anew. */
   readonly epoch: string
+  /** How the database protects the rows of the active user, as it stands in a unit of work of that user. */
+  protection (): Promise<DatabaseProtection>
   /** Resolves when the database answers. */
   ping (): Promise<void>
   close (): Promise<void>

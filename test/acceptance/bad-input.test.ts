@@ -432,6 +432,7 @@ const payloads: Readonly<Record<CommandType, Readonly<Record<string, unknown>>>>
   start_agent: { agent: 'observer', input: 'hello' },
   stop_agent: {},
   get_run: { run_id: newRunId(newThreadId()) },
+  get_run_isolation: { run_id: newRunId(newThreadId()) },
   list_runs: {},
   resume: { after: 0, epoch: 'an epoch' },
   create_thread: { title: 'New' },

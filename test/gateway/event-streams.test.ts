@@ -35,9 +35,12 @@ interface OwnStreams {
 }
 
 async function startStreams (t: Test, exchanged: { storage?: Storage, log?: EventLog, engine?: Engine }): Promise<OwnStreams> {
-  const { agents, config, log: logger, authentication } = server.app
+  const { agents, config, log: logger, authentication, isolation } = server.app
   const gateway = createGateway({
-    tools: { storage: exchanged.storage ?? storage, agents, engine: exchanged.engine ?? engine, defaultAgent: config.defaultAgent, maxWaitingRuns: 8 },
+    tools: {
+      storage: exchanged.storage ?? storage, agents, engine: exchanged.engine ?? engine, defaultAgent: config.defaultAgent, maxWaitingRuns: 8,
+      reportIsolation: isolation.report
+    },
     log: exchanged.log ?? eventLog,
     logger,
     limits: { ...config, tokenNoticeMs: 60_000, closeTimeoutMs: 2_000 },

@@ -20,6 +20,7 @@ const payloads: Readonly<Record<CommandType, Frame>> = {
   select_branch: { message_id: newMessageId() },
   stop_agent: { run_id: newRunId(threadId) },
   get_run: { run_id: newRunId(threadId) },
+  get_run_isolation: { run_id: newRunId(threadId) },
   list_runs: { before: newRunId(threadId), limit: 10 },
   resume: { after: 0, epoch: 'first' },
   create_thread: { title: 'First', metadata: { colour: 'red' } },

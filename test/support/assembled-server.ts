@@ -68,7 +68,7 @@ export async function assembleServer (
     waitNoticeMs: minuteMs
   })
   const defaultAgent = agents[0]?.name ?? ''
-  const tools = { storage, agents: registry, engine, defaultAgent, maxWaitingRuns: 16 }
+  const tools = { storage, agents: registry, engine, defaultAgent, maxWaitingRuns: 16, reportIsolation: server.app.isolation.report }
   const gateway = createGateway({ tools, log, logger, limits, verifyToken: authentication.verifyToken })
 
   const listener = new WebSocketServer({ host: '127.0.0.1', port: 0 })

@@ -33,7 +33,7 @@ export interface OwnGateway {
 export async function startGateway (t: Test, { app }: TestServer, exchanged: Exchanged = {}): Promise<OwnGateway> {
   const { storage, agents, engine, config, eventLog: log, log: logger } = app
   const gateway = createGateway({
-    tools: { storage, agents, engine, defaultAgent: config.defaultAgent, maxWaitingRuns: config.maxWaitingRunsPerThread, ...exchanged.tools },
+    tools: { storage, agents, engine, defaultAgent: config.defaultAgent, maxWaitingRuns: config.maxWaitingRunsPerThread, reportIsolation: app.isolation.report, ...exchanged.tools },
     log,
     logger,
     limits: { ...config, tokenNoticeMs: 60_000, closeTimeoutMs: 2_000, ...exchanged.limits },

@@ -15,6 +15,7 @@ export const commandEntries: { readonly [Name in CommandType]: Payloads<Name> } 
   start_agent: [() => ({ agent: 'assistant', input: 'hello' })],
   stop_agent: [({ run }) => ({ run_id: run }), () => ({})],
   get_run: [({ run }) => ({ run_id: run })],
+  get_run_isolation: [({ run }) => ({ run_id: run })],
   list_runs: [({ beforeRun }) => ({ before: beforeRun }), () => ({})],
   resume: [() => ({ after: 0, epoch: 'of another database' })],
   create_thread: [() => ({ title: 'New' })],

@@ -54,6 +54,7 @@ export const httpEntries: Readonly<Record<string, HttpEntry>> = {
   regenerate: { inputs: [(ids) => ({ ...inThread(ids), body: { message_id: ids.answer } }), inThread] },
   cancelRuns: { inputs: [inThread] },
   getRun: { inputs: [ofRun] },
+  getRunIsolation: { inputs: [ofRun] },
   cancelRun: { inputs: [ofRun] },
   exportThread: { inputs: [inThread, (ids) => ({ ...inThread(ids), query: { format: 'markdown' } })] },
   followThread: {
