@@ -5,6 +5,7 @@ import type { LanguageModel } from './lib/models/model-registry.ts'
 import { loggerOptions } from './lib/telemetry/logger-options.ts'
 import agents from './plugins/agents.ts'
 import authentication from './plugins/authentication.ts'
+import canary from './plugins/canary.ts'
 import config from './plugins/config.ts'
 import contracts from './plugins/contracts.ts'
 import engine from './plugins/engine.ts'
@@ -75,6 +76,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(titles)
   await app.register(greeting)
   await app.register(contracts)
+  await app.register(canary)
 
   await app.register(healthRoutes)
   await app.register(contractRoutes)

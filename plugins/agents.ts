@@ -2,6 +2,7 @@ import fp from 'fastify-plugin'
 import { createAgentRegistry, type AgentRegistry } from '../lib/agents/agent-registry.ts'
 import type { Agent } from '../lib/agents/define-agent.ts'
 import { loadAgents } from '../lib/agents/load-agents.ts'
+import { canaryAgent } from '../lib/canary/canary-agent.ts'
 import { ThreadlineError } from '../lib/errors.ts'
 
 declare module 'fastify' {
@@ -17,9 +18,9 @@ export interface AgentsOptions {
 
 /** The agents of the folder `AGENTS_DIR`. The server does not start with an agent whose model or tool does not exist. */
 export default fp(async function agents (app, options: AgentsOptions) {
-  const { agentsFolder, defaultAgent } = app.config
+  const { agentsFolder, defaultAgent, canary } = app.config
   const registry = createAgentRegistry({
-    agents: [...await loadAgents(agentsFolder), ...options.agents ?? []],
+    agents: [...await loadAgents(agentsFolder), ...options.agents ?? [], ...canary === 'on' ? [canaryAgent] : []],
     models: app.models
   })
   if (!registry.has(defaultAgent)) {

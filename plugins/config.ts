@@ -64,7 +64,10 @@ const settings = {
   threadRetentionDays: setting('THREAD_RETENTION_DAYS', days(30, 1)),
   /** 0: events are kept for ever. */
   eventRetentionDays: setting('EVENT_RETENTION_DAYS', days(0, 0)),
-  upkeepIntervalMs: setting('UPKEEP_INTERVAL_MS', milliseconds(3_600_000))
+  upkeepIntervalMs: setting('UPKEEP_INTERVAL_MS', milliseconds(3_600_000)),
+
+  canary: setting('THREADLINE_CANARY', Type.Union([Type.Literal('on'), Type.Literal('off')], { default: 'off' })),
+  canaryIntervalMs: setting('THREADLINE_CANARY_INTERVAL_MS', milliseconds(60_000))
 }
 
 type ValueOf<Schema extends TSchema> = Static<Schema> | (Schema extends TOptional ? undefined : never)

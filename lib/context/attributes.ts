@@ -19,6 +19,7 @@ export const attributes = {
   sequence: 'threadline.event.sequence',
   runStatus: 'threadline.run.status',
   violation: 'threadline.violation',
+  canaryPlace: 'threadline.canary.where',
   errorType: 'error.type',
   operation: 'gen_ai.operation.name',
   provider: 'gen_ai.provider.name',

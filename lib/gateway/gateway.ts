@@ -69,8 +69,8 @@ export interface Gateway extends Requests, EventStreams {
    */
   accept (socket: WebSocket, caller: Caller, names: ConnectionNames): ConnectionId
   /**
-   * The same for a client that lives in this process, and is told through its outbox: its frames go the way of a socket's, and do not count
-   * as messages of its user. They are taken until the client is gone. Throws what `accept` throws.
+   * The same for a client that lives in this process, and is told through its outbox: its frames go the way of a socket's. They are
+   * taken until the client is gone. Throws what `accept` throws.
    */
   join (outbox: Outbox, caller: Caller, names?: ConnectionNames): JoinedClient
   /** Calls `listener` for each event that is written to a connection. Returns what takes it away again. */
@@ -128,14 +128,14 @@ export function createGateway (options: GatewayOptions): Gateway {
       refuseWhenDraining()
       const outbox = new SocketOutbox(socket, { maxBytes: limits.maxOutboxBytes, closeTimeoutMs: limits.closeTimeoutMs })
       return attach({ outbox, caller, names }, parts, options, (attachment) => {
-        listenToSocket(socket, listeningTo(attachment, parts.window, parts, options))
+        listenToSocket(socket, listeningTo(attachment, parts, options))
         return attachment.connection.connectionId
       })
     },
     join (outbox, caller, names = {}) {
       refuseWhenDraining()
       return attach({ outbox, caller, names }, parts, options, (attachment) => {
-        const { take, close } = takeFrames(listeningTo(attachment, unlimited, parts, options))
+        const { take, close } = takeFrames(listeningTo(attachment, parts, options))
         void outbox.gone.then(close)
         return { connectionId: attachment.connection.connectionId, send: (frame) => { take(Buffer.from(frame)) } }
       })
@@ -156,8 +156,6 @@ export function createGateway (options: GatewayOptions): Gateway {
     }
   }
 }
-
-const unlimited: Pick<MessageWindow, 'admit'> = { admit: () => true }
 
 interface Parts {
   readonly registry: ConnectionRegistry
@@ -198,8 +196,8 @@ function attach<T> (
   }, { parent: handshake })
 }
 
-function listeningTo (attachment: Attachment, window: Pick<MessageWindow, 'admit'>, parts: Parts, options: GatewayOptions): ListenOptions {
-  const { registry, membership, subscriptions } = parts
+function listeningTo (attachment: Attachment, parts: Parts, options: GatewayOptions): ListenOptions {
+  const { registry, membership, subscriptions, window } = parts
   const { tools, logger, verifyToken, limits: { maxFrameBytes, maxInboxFrames } } = options
   const renewed = (expiresAt: Date): void => { attachment.renewed(expiresAt) }
   return {

@@ -1,6 +1,9 @@
-import type { UserId } from '../protocol/ids.ts'
+import { isReservedUserId, type UserId } from '../protocol/ids.ts'
 
-/** How many frames a user may send, on all connections of this node together, in any span of `windowMs`: a sliding window. */
+/**
+ * How many frames a user may send, on all connections of this node together, in any span of `windowMs`: a sliding window. Users of the service
+ * itself, as whom nobody can sign in, are not counted.
+ */
 export class MessageWindow {
   readonly #limit: number
   readonly #windowMs: number
@@ -17,6 +20,7 @@ export class MessageWindow {
 
   /** Counts a frame of the user. False, and not counted, when the window is full. */
   admit (userId: UserId): boolean {
+    if (isReservedUserId(userId)) return true
     const times = this.#recent(userId)
     if (times.length >= this.#limit) return false
     times.push(this.#now())

@@ -16,7 +16,7 @@ import type { MessageWindow } from './message-window.ts'
 
 export interface ReceiveOptions {
   readonly tools: HandlerTools
-  readonly window: Pick<MessageWindow, 'admit'>
+  readonly window: MessageWindow
   readonly logger: Logger
   readonly handlerConnection: (connection: Connection, replyTo: string | undefined, received: Span) => HandlerConnection
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { MessageWindow } from '../../lib/gateway/message-window.ts'
-import { toUserId } from '../../lib/protocol/ids.ts'
+import { reservedUserPrefix, toUserId } from '../../lib/protocol/ids.ts'
 
 const [alice, bob] = [toUserId('alice'), toUserId('bob')]
 
@@ -23,6 +23,13 @@ t.test('H107 when the limit is reached one more is refused, until the oldest has
   t.same([window.admit(alice), window.admit(alice)], [true, false], 'it slides: one has left, not all')
   pass(400)
   t.same([window.admit(alice), window.admit(alice), window.admit(alice)], [true, true, false])
+})
+
+t.test('a user of the service itself, as whom nobody can sign in, is not counted', async (t) => {
+  const { window } = startWindow(1, 1_000)
+  const own = toUserId(`${reservedUserPrefix}a`)
+
+  t.same([window.admit(own), window.admit(own), window.admit(alice), window.admit(alice)], [true, true, true, false])
 })
 
 t.test('H107 what was refused is not counted', async (t) => {

@@ -14,6 +14,7 @@ const rows: readonly (readonly string[])[] = [
   ['lib/engine/'],
   ['lib/handlers/'],
   ['lib/gateway/'],
+  ['lib/canary/'],
   ['plugins/'],
   ['routes/'],
   ['app.ts']
