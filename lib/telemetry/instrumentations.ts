@@ -7,18 +7,22 @@ import { identityAttributes, tryCurrentIdentity } from '../context/current-threa
 import { parseTraceparent } from '../context/traceparent.ts'
 import { baggageHeaderFor, type BaggageHosts } from './outgoing-baggage.ts'
 import { redactQuery } from './redact-query.ts'
+import { noteFetchedBaggage, noteSentBaggage } from './sent-baggage.ts'
 
 /**
  * HTTP as spans, both ways. A request that comes in starts a trace of its own, linked to the trace that the client claims; the span
  * lasts until the response is closed, so a stream is covered whole. A request that goes out hangs under the active span, if
- * there is one, carries `traceparent`, and carries `baggage` to the hosts of the list only. Sockets are not covered: an upgrade is
- * no request to Node.
+ * there is one, carries `traceparent`, and carries `baggage` to the hosts of the list only; its span says whether it did. Sockets are not
+ * covered: an upgrade is no request to Node.
  */
 export function createInstrumentations (baggageHosts: BaggageHosts): readonly [HttpInstrumentation, UndiciInstrumentation] {
   return [
     new HttpInstrumentation({
       requireParentforOutgoingSpans: true,
-      requestHook: (span, request) => { if (request instanceof IncomingMessage) linkToClient(span, request) },
+      requestHook: (span, request) => {
+        if (request instanceof IncomingMessage) linkToClient(span, request)
+        else noteSentBaggage(span, request)
+      },
       startIncomingSpanHook: ({ url = '' }) => redactedQueryOf(url),
       startOutgoingSpanHook: (request) => {
         const target = targetOf(request)
@@ -32,9 +36,10 @@ export function createInstrumentations (baggageHosts: BaggageHosts): readonly [H
       startSpanHook: ({ path, origin }) => ({
         ...servedIdentity(), ...redactedQueryOf(path), [ATTR_URL_FULL]: redactQuery(`${origin}${path}`)
       }),
-      requestHook: (_span, request) => {
+      requestHook: (span, request) => {
         const header = baggageHeaderFor(new URL(request.origin), baggageHosts)
         if (header !== undefined) request.addHeader('baggage', header)
+        noteFetchedBaggage(span, request)
       }
     })
   ]

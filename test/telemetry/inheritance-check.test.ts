@@ -6,7 +6,7 @@ import t from 'tap'
 import { attributes } from '../../lib/context/attributes.ts'
 import { bindThread } from '../../lib/context/bind.ts'
 import { childRequest } from '../../lib/context/child-request.ts'
-import { enterThread, enterWithin, identityAttributes } from '../../lib/context/current-thread.ts'
+import { enterThread, identityAttributes } from '../../lib/context/current-thread.ts'
 import { violationChannel, type Violation } from '../../lib/context/guard.ts'
 import { createIdentity, type Identity } from '../../lib/context/identity.ts'
 import { newRunId } from '../../lib/protocol/ids.ts'
@@ -33,7 +33,7 @@ function startTracer ({ maxTraces = 100 } = {}) {
 
 const remoteOf = (span: Span) => ({ ...span.spanContext(), isRemote: true })
 const [alice, bob] = [newRun('alice'), newRun('bob')]
-const { userId, threadId, runId } = alice
+const { userId, threadId } = alice
 const aliceAlone = createIdentity({ userId })
 const ownerOf = ({ userId, threadId, runId }: Identity) => ({ userId, threadId, runId })
 const violationOf = (span: Span): unknown => (span as unknown as ReadableSpan).attributes[attributes.violation] // the SDK's spans can be read

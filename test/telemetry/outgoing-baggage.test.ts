@@ -25,12 +25,15 @@ async function startHost (t: Test, answer: RequestListener = (_request, response
 
 interface Sent {
   readonly traceId: string
+  /** Of the requests' spans. */
+  readonly spans: readonly { readonly address?: string, readonly port?: number, readonly sent?: boolean }[]
   readonly identity: { readonly userId: string, readonly threadId: string, readonly requestId: string }
 }
 
 /** Requests each URL by `fetch` and by `node:http`, as the user alice, in a process that has the preload. */
-async function sendRequests (baggageHosts: string, urls: readonly string[]): Promise<Sent> {
-  const { exitCode, output, errors } = await runWithPreload('test/telemetry/programs/send-requests.ts', { BAGGAGE_HOSTS: baggageHosts }, urls)
+async function sendRequests (baggageHosts: string, urls: readonly string[], more: Readonly<Record<string, string>> = {}): Promise<Sent> {
+  const env = { BAGGAGE_HOSTS: baggageHosts, ...more }
+  const { exitCode, output, errors } = await runWithPreload('test/telemetry/programs/send-requests.ts', env, urls)
   if (exitCode !== 0) throw new Error(`The program ended with ${exitCode}: ${errors}`)
   return JSON.parse(output) as Sent // what the program writes
 }
@@ -92,6 +95,27 @@ t.test('a Host header does not make a stranger a host of the list', async (t) =>
 
   t.match(stranger.received[1], { host: 'friend.example' })
   t.same(stranger.received.map(({ baggage }) => baggage), [undefined, undefined])
+})
+
+// kill: the first line of `baggageHeaderFor` in lib/telemetry/outgoing-baggage.ts that returns; the verifier names it as CTX009.
+t.test('the span of a request says whether the identity was sent along, and to whom', async (t) => {
+  const friend = await startHost(t)
+  const stranger = await startHost(t)
+  const portOf = ({ authority }: Host): number => Number(authority.split(':')[1])
+
+  const { spans } = await sendRequests(friend.authority, [`http://${friend.authority}/`, `http://${stranger.authority}/`])
+
+  const [toFriend, toStranger] = [{ address: '127.0.0.1', port: portOf(friend), sent: true }, { address: '127.0.0.1', port: portOf(stranger) }]
+  t.same(spans, [toFriend, toFriend, toStranger, toStranger])
+})
+
+t.test('the span says so of a header that was set by hand as well', async (t) => {
+  const stranger = await startHost(t)
+
+  const { spans } = await sendRequests('', [`http://${stranger.authority}/`], { BY_HAND: 'user.id=alice' })
+
+  t.match(stranger.received, [{ baggage: 'user.id=alice' }, { baggage: 'user.id=alice' }])
+  t.same(spans.map(({ sent }) => sent), [true, true])
 })
 
 t.test('a list is read without its blanks and in any case', async (t) => {
