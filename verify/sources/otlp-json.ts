@@ -1,0 +1,90 @@
+import type { AttributeValue, Span, SpanLink } from '../span.ts'
+import {
+  attributeValueOf, integerOf, isRecord, itemsOf, kindOf, maxDepth, microsecondsOf, setOwn, spanIdOf, traceIdOf, type PlainValue
+} from './span-parts.ts'
+
+/** Spans that were found in a document, and how many more there are that nothing can be done with: they have no valid ids. */
+export interface FoundSpans {
+  readonly spans: Span[]
+  invalid: number
+}
+
+/**
+ * Adds the spans of OTLP's JSON (`TracesData` and `ExportTraceServiceRequest` are the same: `resourceSpans`) to `found`. Whatever is not as
+ * it should be counts as absent. Source: the OpenTelemetry protocol 1.9, JSON Protobuf encoding.
+ */
+export function readOtlpJson (resourceSpans: unknown, found: FoundSpans): void {
+  for (const resourceSpan of itemsOf(resourceSpans)) {
+    if (!isRecord(resourceSpan)) continue
+    const resource = isRecord(resourceSpan['resource']) ? readAttributes(resourceSpan['resource']['attributes']) : {}
+    const service = typeof resource['service.name'] === 'string' ? resource['service.name'] : undefined
+    for (const scopeSpan of itemsOf(resourceSpan['scopeSpans'])) {
+      if (!isRecord(scopeSpan)) continue
+      for (const item of itemsOf(scopeSpan['spans'])) {
+        const span = readSpan(item, service)
+        if (span === undefined) found.invalid += 1
+        else found.spans.push(span)
+      }
+    }
+  }
+}
+
+function readSpan (item: unknown, service: string | undefined): Span | undefined {
+  if (!isRecord(item)) return undefined
+  const traceId = traceIdOf(item['traceId'])
+  const spanId = spanIdOf(item['spanId'])
+  if (traceId === undefined || spanId === undefined) return undefined
+  const status = isRecord(item['status']) ? item['status']['code'] : undefined
+  return {
+    traceId,
+    spanId,
+    parentSpanId: spanIdOf(item['parentSpanId']),
+    name: typeof item['name'] === 'string' ? item['name'] : '',
+    kind: kindOf(item['kind']),
+    startedAt: microsecondsOf(item['startTimeUnixNano']) ?? 0,
+    endedAt: microsecondsOf(item['endTimeUnixNano']),
+    failed: status === 2 || status === 'STATUS_CODE_ERROR',
+    attributes: readAttributes(item['attributes']),
+    links: readLinks(item['links']),
+    service
+  }
+}
+
+function readLinks (items: unknown): readonly SpanLink[] {
+  return itemsOf(items).flatMap((item) => {
+    if (!isRecord(item)) return []
+    const traceId = traceIdOf(item['traceId'])
+    const spanId = spanIdOf(item['spanId'])
+    return traceId === undefined || spanId === undefined ? [] : [{ traceId, spanId }]
+  })
+}
+
+function readAttributes (items: unknown): Readonly<Record<string, AttributeValue>> {
+  const attributes: Record<string, AttributeValue> = {}
+  for (const item of itemsOf(items)) {
+    if (!isRecord(item) || typeof item['key'] !== 'string') continue
+    const value = attributeValueOf(plainValue(item['value'], maxDepth))
+    if (value !== undefined) setOwn(attributes, item['key'], value)
+  }
+  return attributes
+}
+
+function plainValue (value: unknown, depth: number): PlainValue {
+  if (!isRecord(value) || depth === 0) return null
+  if (typeof value['stringValue'] === 'string') return value['stringValue']
+  if (typeof value['boolValue'] === 'boolean') return value['boolValue']
+  if (value['intValue'] !== undefined) return integerOf(value['intValue']) ?? null
+  if (value['doubleValue'] !== undefined) return Number(value['doubleValue'])
+  if (typeof value['bytesValue'] === 'string') return value['bytesValue']
+  if (isRecord(value['arrayValue'])) return itemsOf(value['arrayValue']['values']).map((item) => plainValue(item, depth - 1))
+  if (isRecord(value['kvlistValue'])) return plainRecord(itemsOf(value['kvlistValue']['values']), depth - 1)
+  return null
+}
+
+function plainRecord (items: readonly unknown[], depth: number): PlainValue {
+  const record: Record<string, PlainValue> = {}
+  for (const item of items) {
+    if (isRecord(item) && typeof item['key'] === 'string') setOwn(record, item['key'], plainValue(item['value'], depth))
+  }
+  return record
+}
