@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { context } from '@opentelemetry/api'
 
 /**
@@ -16,18 +17,19 @@ export function bindThread<Arguments extends unknown[], Result> (
  * context of whoever calls `next()`, which at a consumer across a boundary is another's.
  */
 export function bindIterable<T> (iterable: AsyncIterable<T>): AsyncIterable<T> {
-  const bound = context.active()
+  // `context.with` would leave the consumer in whatever the body enters, where both are in one context.
+  const inside = AsyncLocalStorage.snapshot()
   return {
     [Symbol.asyncIterator] () {
-      const iterator = context.with(bound, () => iterable[Symbol.asyncIterator]())
+      const iterator = inside(() => iterable[Symbol.asyncIterator]())
       return {
-        next: async () => await context.with(bound, () => iterator.next()),
+        next: async () => await inside(() => iterator.next()),
         return: async (value?: unknown) => iterator.return === undefined
           ? { done: true, value }
-          : await context.with(bound, () => iterator.return?.(value)) ?? { done: true, value },
+          : await inside(() => iterator.return?.(value)) ?? { done: true, value },
         throw: async (error?: unknown) => {
           if (iterator.throw === undefined) throw error
-          return await context.with(bound, () => iterator.throw?.(error)) ?? { done: true, value: undefined }
+          return await inside(() => iterator.throw?.(error)) ?? { done: true, value: undefined }
         }
       }
     }

@@ -1,6 +1,7 @@
+import type { AsyncLocalStorage } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { setImmediate as immediate } from 'node:timers/promises'
-import { context, ROOT_CONTEXT } from '@opentelemetry/api'
+import { context, ROOT_CONTEXT, type Context } from '@opentelemetry/api'
 import t from 'tap'
 import { bindIterable, bindThread } from '../../lib/context/bind.ts'
 import { tryCurrentThread } from '../../lib/context/current-thread.ts'
@@ -153,6 +154,26 @@ t.test('the body of an async generator runs in the context of whoever consumes i
   }
 })
 
+// kill: `context.with` in place of the snapshot, which gives nothing back where both are in one context.
+t.test('what the body of a bound generator enters and does not leave, its consumer is not in', async (t) => {
+  // oxlint-disable-next-line threadline/no-enter-with -- what is not to be done, and is done here
+  const enter = (found: Context): void => { managerOf(context)._asyncLocalStorage.enterWith(found) }
+  const foreign = await as('bob', async () => context.active())
+  async function * body (): AsyncGenerator<string> {
+    enter(foreign)
+    yield currentUser()
+  }
+
+  const [items, after] = await as('alice', async () => {
+    const items: string[] = []
+    for await (const item of bindIterable(body())) items.push(`${item}, to ${currentUser()}`)
+    return [items, currentUser()]
+  })
+
+  t.same(items, ['bob, to alice'])
+  t.equal(after, 'alice')
+})
+
 t.test('a bound generator that is left early or thrown into ends in its own context', async (t) => {
   const seen: string[] = []
   const [left, thrown] = await as('bob', async () => [bindIterable(report(seen)), bindIterable(report(seen))] as const)
@@ -265,4 +286,9 @@ function createSingleFlight (): (key: string, then: (value: string) => void) => 
       for (const tell of all) tell(`value of ${key}`)
     })
   }
+}
+
+/** OpenTelemetry's own storage, for what nobody should do. */
+function managerOf (api: typeof context): { readonly _asyncLocalStorage: AsyncLocalStorage<Context> } {
+  return (api as unknown as { _getContextManager (): ReturnType<typeof managerOf> })._getContextManager() // private to the API
 }
