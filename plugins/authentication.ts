@@ -1,4 +1,4 @@
-import { trace } from '@opentelemetry/api'
+import { trace, type Span } from '@opentelemetry/api'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { readBearerToken } from '../lib/auth/bearer-token.ts'
@@ -8,8 +8,9 @@ import { isAllowedOrigin } from '../lib/auth/origin.ts'
 import { readSocketCredentials } from '../lib/auth/socket-credentials.ts'
 import { createTickets, type Tickets } from '../lib/auth/tickets.ts'
 import { createTokenVerifier, type Caller, type TokenVerifier } from '../lib/auth/token-verifier.ts'
-import { enterThread, identityAttributes } from '../lib/context/current-thread.ts'
-import { createIdentity } from '../lib/context/identity.ts'
+import { enterThread, identityAttributes, tryCurrentIdentity } from '../lib/context/current-thread.ts'
+import { guard } from '../lib/context/guard.ts'
+import { createIdentity, type Identity } from '../lib/context/identity.ts'
 import { ThreadlineError } from '../lib/errors.ts'
 import { isRequestId } from '../lib/protocol/ids.ts'
 
@@ -47,6 +48,7 @@ export interface Authentication {
 export default fp(async function authentication (app) {
   const authentication = createAuthentication(app.config, createTickets({ store: app.storage.tickets }))
   const callers = new WeakMap<FastifyRequest, Caller>()
+  const entered = new WeakMap<FastifyRequest, Entered>()
 
   app.decorate('authentication', authentication)
   app.decorateRequest('caller', {
@@ -75,8 +77,10 @@ export default fp(async function authentication (app) {
     const identity = createIdentity({ userId: caller.userId, requestId: requestIdOf(request) })
     const span = trace.getActiveSpan()
     span?.setAttributes(identityAttributes(identity))
+    entered.set(request, { identity, span })
     enterThread(identity, done, { parent: span })
   })
+  enterBeforeHandlers(app, entered)
 
   // Node has handed the connection over, and @fastify/websocket ends only those that got as far as its own hook: without this a
   // refused client could keep it open, and `app.close()` would wait for it. After an upgrade there is no response.
@@ -85,6 +89,30 @@ export default fp(async function authentication (app) {
     done()
   })
 }, { name: 'authentication', fastify: '5.x', dependencies: ['config', 'storage', 'request-id'] })
+
+/** In whose name a request is answered, and in which trace. */
+interface Entered { readonly identity: Identity, readonly span: Span | undefined }
+
+/**
+ * Hooks of other plugins come between authentication and handler, and one that calls back from a pool, a cache or a connection goes on in the
+ * context of whoever called it. So the request's own identity is entered again where it is not active any more, and compared at last.
+ */
+function enterBeforeHandlers (app: FastifyInstance, entered: WeakMap<FastifyRequest, Entered>): void {
+  app.addHook('onRoute', (route) => {
+    const { handler } = route
+    if (route.websocket === true) return // it is given a socket, and enters the identity of the handshake itself
+    route.handler = function (request, reply) {
+      const own = entered.get(request)
+      if (own === undefined) return handler.call(this, request, reply)
+      const answer = (): unknown => {
+        guard({ userId: own.identity.userId }, 'handler')
+        return handler.call(this, request, reply)
+      }
+      if (tryCurrentIdentity() === own.identity) return answer()
+      return enterThread(own.identity, answer, { parent: own.span })
+    }
+  })
+}
 
 function createAuthentication (config: FastifyInstance['config'], tickets: Tickets): Authentication {
   const { authJwksUrl, authSecret, authIssuer, authAudience, authClockToleranceSeconds: clockToleranceSeconds } = config
