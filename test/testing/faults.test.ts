@@ -1,0 +1,22 @@
+import t from 'tap'
+import { allFaults } from '../../testing/all-faults.ts'
+import { openStage } from '../../testing/stage.ts'
+
+// kill of each: the fault's own, applied by `npm run faults`, which shows that the witnesses then name the fault's hop.
+
+t.test('every fault has a name of its own', async (t) => {
+  t.equal(new Set(allFaults.map(({ name }) => name)).size, allFaults.length)
+})
+
+for (const fault of allFaults) {
+  t.test(`${fault.title}: nobody is given what is another's`, async (t) => {
+    const stage = await openStage(fault.stage)
+    t.teardown(async () => { await stage.close() })
+
+    const { delivered } = await fault.provoke(stage)
+    const { incomplete } = await stage.verify()
+
+    t.same(delivered, [])
+    t.same(incomplete, [], 'all was seen')
+  })
+}
