@@ -15,6 +15,7 @@ import eventStreams from './plugins/event-streams.ts'
 import gateway from './plugins/gateway.ts'
 import greeting from './plugins/greeting.ts'
 import isolation from './plugins/isolation.ts'
+import metrics from './plugins/metrics.ts'
 import models from './plugins/models.ts'
 import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
@@ -74,6 +75,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(gateway)
   await app.register(eventStreams)
   await app.register(titles)
+  await app.register(metrics)
   await app.register(greeting)
   await app.register(contracts)
   await app.register(canary)

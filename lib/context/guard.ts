@@ -1,11 +1,13 @@
 import { channel } from 'node:diagnostics_channel'
-import { metrics, SpanStatusCode, trace } from '@opentelemetry/api'
+import { SpanStatusCode, trace } from '@opentelemetry/api'
 import { ThreadlineError } from '../errors.ts'
 import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
 import { attributes } from './attributes.ts'
 import { tryCurrentIdentity } from './current-thread.ts'
-import type { Hop } from './hop.ts'
+import { hops } from './hop.ts'
 import type { Identity } from './identity.ts'
+import { createCounter } from './instruments.ts'
+import { metricDefinitions } from './metric-definitions.ts'
 
 /** Whose a resource is. What is absent is not compared; a thread of `null` is in no thread, and matches none. */
 export interface Owner {
@@ -15,7 +17,8 @@ export interface Owner {
 }
 
 /** Where a check stands: one of the hops, a store, or a span that belongs to no hop. */
-export type GuardedPlace = Hop | 'storage' | 'connection-registry' | 'event-log' | 'run-registry' | 'span'
+export const guardedPlaces = [...hops, 'storage', 'connection-registry', 'event-log', 'run-registry', 'span'] as const
+export type GuardedPlace = typeof guardedPlaces[number]
 
 /** Published on the diagnostics channel `threadline:violation`, for logs and tests. */
 export interface Violation {
@@ -29,6 +32,8 @@ export interface Violation {
 }
 
 export const violationChannel = channel('threadline:violation')
+
+const violations = createCounter(metricDefinitions.violations)
 
 /**
  * Compares a resource's owner with the active identity. Called before anything is read from a store or a live registry, and at
@@ -58,15 +63,8 @@ function refuse (violation: Violation): never {
 
 /** Counts a violation and publishes it, for whoever has found one. */
 export function tellViolation (violation: Violation): void {
-  countViolation(violation)
+  const { place, kind, witness } = violation
+  violations.add(1, { hop: place, kind, witness })
   violationChannel.publish(violation)
 }
 
-// The meter is asked for at each use, because the metrics API gives a meter without effect to whoever asks before an SDK has
-// started. A violation is rare enough for that.
-function countViolation ({ place, kind, witness }: Violation): void {
-  metrics.getMeter('threadline').createCounter('threadline.context.violations', {
-    unit: '{violation}',
-    description: 'Accesses refused because the resource belonged to another identity than the active one, and spans that did not inherit theirs'
-  }).add(1, { hop: place, kind, witness })
-}

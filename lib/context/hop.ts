@@ -52,13 +52,21 @@ export function runInSpan<T> (span: Span, fn: (span: Span) => T): T {
 /** Marks a span as failed, with the error's code or class as `error.type`. Never throws, whatever was thrown. */
 export function failSpan (span: Span, error: unknown): void {
   span.setStatus({ code: SpanStatusCode.ERROR })
+  span.setAttribute(attributes.errorType, errorTypeOf(error))
   try {
-    const type = isThreadlineError(error) ? error.code : error instanceof Error ? error.name : 'unknown'
     const message = error instanceof Error ? error.message : String(error)
-    span.setAttribute(attributes.errorType, type)
     span.setStatus({ code: SpanStatusCode.ERROR, message })
     if (error instanceof Error) span.recordException(error)
   } catch {
     // The error cannot be put into words, by a getter or a toString that throws: it is thrown on, not what they threw.
+  }
+}
+
+/** What spans and metrics call an error (`error.type`): its code, or the name of its class. Never throws, whatever was thrown. */
+export function errorTypeOf (error: unknown): string {
+  try {
+    return isThreadlineError(error) ? error.code : error instanceof Error ? error.name : 'unknown'
+  } catch {
+    return 'unknown' // by a getter that throws
   }
 }

@@ -10,6 +10,8 @@ export interface EndedRun {
   readonly content?: string
   /** How many messages of the thread it was given before its own; absent when it was not executed. */
   readonly messagesBefore?: number
+  /** From its claim to its stored end; absent when it was not executed. */
+  readonly durationMs?: number
 }
 
 /** Called in the identity and trace of the run. Nobody waits for what it returns. */

@@ -16,6 +16,7 @@ import type { MessageStore, RunRecord } from '../storage/storage.ts'
 import type { AgentAnswer, AgentTask } from './agent-task.ts'
 import type { EndedRun } from './ended-runs.ts'
 import { runAgent } from './run-agent.ts'
+import { measureAgent, measureStart } from './run-metrics.ts'
 import { endingOfError, RunStopped, type StopReason } from './run-outcome.ts'
 import type { Slots } from './slots.ts'
 
@@ -44,6 +45,7 @@ const rolledBack: StopReason = 'rolled_back'
  */
 export async function executeRun (run: RunRecord, stopping: AbortController, options: ExecutionOptions): Promise<EndedRun | undefined> {
   guard(run, 'engine')
+  const claimedAt = performance.now()
   return await withScope(async () => {
     const controller = followHere(stopping.signal)
     const lost: { error?: ThreadlineError } = {}
@@ -52,7 +54,8 @@ export async function executeRun (run: RunRecord, stopping: AbortController, opt
       controller.abort(error)
     }
     const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent, refused })
-    const task: RunTask = { run, emitter, controller, answer: { text: '', usage: { input_tokens: 0, output_tokens: 0 } }, messagesBefore: 0 }
+    const answer = { text: '', usage: { input_tokens: 0, output_tokens: 0 } }
+    const task: RunTask = { run, claimedAt, emitter, controller, answer, messagesBefore: 0 }
     const ending = await endingOf(task, options)
     const completed = { ...ending, ...contentOf(task.answer, ending) }
     try {
@@ -65,7 +68,8 @@ export async function executeRun (run: RunRecord, stopping: AbortController, opt
       return undefined
     }
     const { status, content } = completed
-    return { run, status, messagesBefore: task.messagesBefore, ...(content === undefined ? {} : { content }) }
+    const durationMs = performance.now() - claimedAt
+    return { run, status, durationMs, messagesBefore: task.messagesBefore, ...(content === undefined ? {} : { content }) }
   })
 }
 
@@ -73,6 +77,8 @@ type Ending = PayloadOf<'agent_completed'>
 
 interface RunTask extends Pick<AgentTask, 'emitter' | 'answer'> {
   readonly run: RunRecord
+  /** In ms, by `performance.now()`. */
+  readonly claimedAt: number
   readonly controller: AbortController
   messagesBefore: number
 }
@@ -83,9 +89,11 @@ async function endingOf (task: RunTask, options: ExecutionOptions): Promise<Endi
     const instance = options.agents.create(agentName)
     const name = `invoke_agent ${agentName}`
     const spanAttributes = { [attributes.operation]: 'invoke_agent', [attributes.agentName]: agentName }
+    const invokedAt = performance.now()
     return await withHop('engine', { name, attributes: spanAttributes }, async (span) => {
       const ending = await work(task, instance, options)
       markEnding(span, ending)
+      measureAgent(agentName, performance.now() - invokedAt, ending.error?.code)
       return ending
     })
   } catch (err) {
@@ -103,6 +111,7 @@ async function work (task: RunTask, instance: AgentInstance, options: ExecutionO
     await emitter.emit('agent_started', { agent: run.agent, message_id: run.messageId, input: run.input })
     onLeave(await waitForSlot(signal, emitter, options))
     stopWaiting()
+    measureStart(run, task.claimedAt)
     limitTime(controller, timeoutMs)
     await emitter.emit('agent_thinking', { message: 'Reading the message', step: 0 })
     const history = await historyOf(run, options)

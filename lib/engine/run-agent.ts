@@ -1,10 +1,9 @@
-import type { ReadyPipeline } from '../agents/agent-registry.ts'
+import type { ReadyAgent, ReadyPipeline } from '../agents/agent-registry.ts'
 import type { AgentInput, AgentOutput, CodeAgent } from '../agents/define-agent.ts'
 import { bindIterable } from '../context/bind.ts'
 import { childRequest } from '../context/child-request.ts'
 import { guard } from '../context/guard.ts'
 import { ThreadlineError } from '../errors.ts'
-import type { Tool } from '../tools/define-tool.ts'
 import { createDispatcher, type Dispatcher, type ToolOutcome } from '../tools/dispatcher.ts'
 import { untilAborted } from '../tools/until-aborted.ts'
 import type { AgentTask, StepLimits, StepTask } from './agent-task.ts'
@@ -25,7 +24,7 @@ export async function runAgent (task: AgentTask, limits: StepLimits): Promise<vo
 
 async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: StepLimits): Promise<void> {
   const { agent } = task
-  const dispatcher = dispatcherOf(agent.tools, task, limits)
+  const dispatcher = dispatcherOf(agent, task, limits)
   try {
     switch (agent.kind) {
       case 'model': return await runModelAgent({ ...task, agent, dispatcher }, limits)
@@ -37,9 +36,9 @@ async function runStep (task: Omit<StepTask, 'dispatcher'>, limits: StepLimits):
   }
 }
 
-function dispatcherOf (tools: readonly Tool[], task: Pick<StepTask, 'emitter' | 'signal'>, limits: StepLimits): Dispatcher {
+function dispatcherOf ({ name: agentName, tools }: ReadyAgent, task: Pick<StepTask, 'emitter' | 'signal'>, limits: StepLimits): Dispatcher {
   const { emitter, signal } = task
-  return createDispatcher({ tools, emitter, signal, defaultTimeoutMs: limits.toolTimeoutMs, logger: limits.logger })
+  return createDispatcher({ agentName, tools, emitter, signal, defaultTimeoutMs: limits.toolTimeoutMs, logger: limits.logger })
 }
 
 async function runCodeAgent (task: StepTask & { agent: { run: CodeAgent['run'] } }): Promise<void> {

@@ -25,6 +25,8 @@ export interface EventLog {
   forget (threadId?: ThreadId): void
   /** Followed threads; 0 when nobody is connected. */
   readonly followed: number
+  /** Events of all threads that wait to be stored. */
+  readonly waiting: number
   /** Waits for what is being appended, then refuses everything. */
   close (): Promise<void>
 }

@@ -32,6 +32,9 @@ export class GroupCommit<Item, Result> {
     this.#options = options
   }
 
+  /** Items that wait for their batch. */
+  get waiting (): number { return this.#waiting.length }
+
   add (item: Item): Promise<Result> {
     if (this.#closed) return Promise.reject(new ThreadlineError('THREADLINE_SHUTTING_DOWN'))
     if (this.#waiting.length >= this.#options.maxWaiting) {

@@ -1,7 +1,9 @@
 import { currentIdentity, enterThread } from '../context/current-thread.ts'
 import { guard, isOwner } from '../context/guard.ts'
 import { createIdentity, type Identity } from '../context/identity.ts'
+import { createCounter } from '../context/instruments.ts'
 import type { Logger } from '../context/logger.ts'
+import { metricDefinitions } from '../context/metric-definitions.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
@@ -29,6 +31,8 @@ export interface StoredEventLogOptions {
   readonly recent?: RecentEventsLimits
 }
 
+const appended = createCounter(metricDefinitions.appendedEvents)
+
 /**
  * The log in the database, with followers in this process. Appends of all threads are committed in groups; the newest events are kept at
  * hand, so that a storm of readers that come back does not reach the database.
@@ -48,6 +52,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
 
   function keepAndTell (event: Placed | undefined, identity: Identity): void {
     if (event === undefined || 'refused' in event) return
+    appended.add(1, { type: event.type })
     recent.add(event)
     const audience = followers.get(event.thread_id)
     if (audience === undefined) return
@@ -91,6 +96,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
     },
     forget: (threadId) => { recent.forget(threadId) },
     get followed () { return followers.size },
+    get waiting () { return writer.waiting },
     close: () => writer.close()
   }
 }

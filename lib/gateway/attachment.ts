@@ -6,6 +6,7 @@ import type { UserId } from '../protocol/ids.ts'
 import type { Storage, ThreadState } from '../storage/storage.ts'
 import type { Connection } from './connection.ts'
 import { createEvent } from './create-event.ts'
+import { countClosed } from './gateway-metrics.ts'
 import { resume, type Position } from './resume.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import type { ThreadMembership } from './thread-membership.ts'
@@ -70,6 +71,7 @@ export class Attachment {
   /** Forgets the connection, whose client is gone. */
   end (): void {
     this.connection.closed()
+    countClosed(this.connection)
     this.#clock.stop()
     this.#options.membership.remove(this.connection)
   }

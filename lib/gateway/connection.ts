@@ -23,6 +23,16 @@ export interface ConnectionOptions {
   readonly sentEvents?: SentEvents | undefined
 }
 
+/**
+ * Why a connection has ended: what the server told the client, or `complete`, a stream that had told all; `silent`, a client that was not heard
+ * any more; `client`, one that left or was lost.
+ */
+export type Ending = CloseReason | 'complete' | 'silent' | 'client'
+
+/** `local` is a client within this process. */
+export const transports = ['socket', 'stream', 'local'] as const
+export type Transport = typeof transports[number]
+
 /** Which events of its thread a connection has been sent: those after `from`, up to `to`. */
 export interface Told { readonly from: number, readonly to: number }
 
@@ -47,6 +57,7 @@ export class Connection {
   readonly #life = new ConnectionLife()
   readonly #holds = new Map<ThreadId, Hold>()
   #told: { threadId: ThreadId, from: number, to: number } | undefined
+  #ending: Ending | undefined
   #heardAt = performance.now()
   #spokenAt = performance.now()
 
@@ -62,6 +73,14 @@ export class Connection {
   }
 
   get state (): ConnectionState { return this.#life.state }
+  get unreadBytes (): number { return this.#outbox.unreadBytes ?? 0 }
+  get transport (): Transport {
+    if (this.#outbox.duplex) return 'socket'
+    return this.#outbox.unreadBytes === undefined ? 'local' : 'stream'
+  }
+
+  /** Of a connection whose client is gone. */
+  get ending (): Ending { return this.#ending ?? (this.#outbox.isComplete === true ? 'complete' : 'client') }
   get active (): boolean { return this.#life.state === 'connecting' || this.#life.state === 'open' }
 
   /** The client has been told where it is. */
@@ -88,12 +107,13 @@ export class Connection {
   beat ({ silentMs, idleMs }: { silentMs: number, idleMs: number }): void {
     const now = performance.now()
     if (!this.#outbox.duplex) this.#outbox.ping()
-    else if (now - this.#heardAt > silentMs) this.#outbox.terminate()
+    else if (now - this.#heardAt > silentMs) this.#cutOff()
     else if (idleMs > 0 && now - this.#spokenAt > idleMs) this.close('idle')
     else this.#outbox.ping()
   }
 
   close (reason: CloseReason): void {
+    this.#ending ??= reason
     this.#life.move('closing')
     this.#outbox.close(reason)
   }
@@ -173,13 +193,21 @@ export class Connection {
   /** Notes that an event of the thread, at its turn, was not for this connection. */
   passOver (event: ThreadEvent): void { this.#follow(event) }
 
+  #cutOff (): void {
+    this.#ending ??= 'silent'
+    this.#outbox.terminate()
+  }
+
   #follow ({ thread_id: threadId, sequence }: ThreadEvent): void {
     if (this.#told?.threadId === threadId && sequence > this.#told.to) this.#told.to = sequence
   }
 
   #send (event: ServerEvent, frame: string): Sent {
     const sent = this.#outbox.send(event, frame)
-    if (sent === 'overflow') this.#life.move('closing') // the outbox has said goodbye itself
+    if (sent === 'overflow') {
+      this.#ending ??= 'slowConsumer'
+      this.#life.move('closing') // the outbox has said goodbye itself
+    }
     if (sent === 'sent') this.#sentEvents?.tell(this, event, frame)
     return sent
   }

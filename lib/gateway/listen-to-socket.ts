@@ -6,6 +6,7 @@ import type { Logger } from '../context/logger.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { CloseReason } from '../protocol/close-codes.ts'
 import type { Attachment } from './attachment.ts'
+import { countCommand } from './gateway-metrics.ts'
 import { Inbox } from './inbox.ts'
 import { receiveFrame, type ReceiveOptions } from './receive-frame.ts'
 
@@ -70,6 +71,7 @@ function takeFrame (bytes: Buffer, isBinary: boolean, inbox: Inbox<Incoming>, { 
 /** A frame that is not even read is a request of its own as well. It is told in the trace of the handshake, having none. */
 function refuseFrame (attachment: Attachment, error: ThreadlineError, reason?: CloseReason): void {
   const { userId, connectionId, threadId, handshake } = attachment.connection
+  countCommand(undefined, 'socket', error.code)
   enterThread(createIdentity({ userId, connectionId, threadId }), () => { attachment.refuse(error, reason) }, { parent: handshake })
 }
 

@@ -11,6 +11,10 @@ export type Sent = 'sent' | 'dead' | 'overflow'
 export interface Outbox {
   /** Whether the client can be heard as well. The silence of one that cannot says nothing about it. */
   readonly duplex: boolean
+  /** What was sent and is still in this process; absent where nothing is kept. */
+  readonly unreadBytes?: number
+  /** Whether the client has been sent all that there will be. */
+  readonly isComplete?: boolean
   /** Resolves when the client is gone, whoever ended it. Never rejects. */
   readonly gone: Promise<void>
   /** The client has been told where it is: whatever was kept back until now leaves. Opening it again does nothing. */

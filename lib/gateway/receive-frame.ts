@@ -4,13 +4,14 @@ import { failSpan, withHop } from '../context/hop.ts'
 import { createIdentity } from '../context/identity.ts'
 import type { Logger } from '../context/logger.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
-import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
+import { isThreadlineError, ThreadlineError, toPublicError, type ErrorCode } from '../errors.ts'
 import type { HandlerConnection, HandlerTools } from '../handlers/handler.ts'
 import { handleCommand } from '../handlers/handlers.ts'
 import type { Command } from '../protocol/commands.ts'
 import { decodeCommand, type FrameNames } from '../protocol/decode-command.ts'
 import { newRequestId } from '../protocol/ids.ts'
 import type { Connection } from './connection.ts'
+import { countCommand } from './gateway-metrics.ts'
 import { identityOfCommand, namedThreads } from './identity-of-command.ts'
 import type { MessageWindow } from './message-window.ts'
 
@@ -37,19 +38,24 @@ export async function receiveFrame (connection: Connection, text: string, option
   })
   const replyTo = 'command' in decoded ? decoded.command.id : decoded.names.id
   const links = linksOf(connection, decoded)
-  await enterThread(arrived, () => withHop('socket.receive', { kind: SpanKind.SERVER, links }, async (span) => {
+  const outcome = await enterThread(arrived, () => withHop('socket.receive', { kind: SpanKind.SERVER, links }, async (span) => {
     const view = options.handlerConnection(connection, replyTo, span)
-    await answeringErrors(view, options.logger, async () => {
+    return await answeringErrors(view, options.logger, async () => {
       if (!options.window.admit(connection.userId)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
       if ('error' in decoded) throw decoded.error
       const identity = await identityOfCommand(decoded.command, connection.threadId, options.tools.storage.threads)
       span.setAttributes(identityAttributes(identity))
-      await enterThread(identity, () => answeringErrors(view, options.logger, async () => {
+      return await enterThread(identity, () => answeringErrors(view, options.logger, async () => {
         await handleCommand(decoded.command, view, options.tools)
+        return 'ok'
       }), { parent: span })
     })
   }))
+  countCommand('command' in decoded ? decoded.command.type : undefined, 'socket', outcome)
 }
+
+/** What became of a command: the code is that of the error that the client was told. */
+type Outcome = 'ok' | ErrorCode
 
 type Decoded = { readonly command: Command } | { readonly error: ThreadlineError, readonly names: FrameNames }
 
@@ -68,9 +74,9 @@ function linksOf (connection: Connection, decoded: Decoded): readonly Link[] {
 }
 
 /** Tells the client of an error, in the identity that is active, instead of throwing it. */
-async function answeringErrors (view: HandlerConnection, logger: Logger, work: () => Promise<void>): Promise<void> {
+async function answeringErrors (view: HandlerConnection, logger: Logger, work: () => Promise<Outcome>): Promise<Outcome> {
   try {
-    await work()
+    return await work()
   } catch (err) {
     const told = toPublicError(err)
     const span = trace.getActiveSpan()
@@ -78,5 +84,6 @@ async function answeringErrors (view: HandlerConnection, logger: Logger, work: (
     if (told.code === 'THREADLINE_INTERNAL') logger.error({ err }, 'a message failed')
     else logger.warn({ code: told.code }, 'a message was refused')
     view.reply('error', told)
+    return told.code
   }
 }

@@ -13,6 +13,7 @@ import type { ThreadId } from '../protocol/ids.ts'
 import type { Erased } from '../storage/storage.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import { createEvent } from './create-event.ts'
+import { countingRequest } from './gateway-metrics.ts'
 import { identityOfCommand } from './identity-of-command.ts'
 import type { MessageWindow } from './message-window.ts'
 import { performCommand, type PerformedCommand, type PerformOptions } from './perform-command.ts'
@@ -58,8 +59,10 @@ export function createRequests (options: RequestsOptions): Requests {
     count,
 
     async perform (command, performOptions = {}) {
-      count()
-      return await performCommand(command, performOptions, options)
+      return await countingRequest(command.type, async () => {
+        count()
+        return await performCommand(command, performOptions, options)
+      })
     },
 
     async exportThread (threadId, format) {

@@ -28,6 +28,8 @@ export class SocketOutbox implements Outbox {
     })
   }
 
+  get unreadBytes (): number { return this.#socket.bufferedAmount }
+
   /** Nothing is kept back: a refused handshake was answered before there was a socket. */
   open (): void {}
 

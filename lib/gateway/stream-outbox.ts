@@ -51,6 +51,7 @@ export class StreamOutbox implements Outbox {
     })
   }
 
+  get unreadBytes (): number { return this.#early?.bytes ?? this.#response.writableLength }
   /** Whether it is too late to answer the request with an error. */
   get isOpen (): boolean { return this.#early === undefined }
   /** Whether the last event was sent. */
@@ -75,7 +76,7 @@ export class StreamOutbox implements Outbox {
     if (!this.#takes()) return 'dead'
     const frame = eventFrame(event, json, this.#options.resuming)
     const bytes = Buffer.byteLength(frame)
-    if (!this.#unread.admits(bytes, this.#early?.bytes ?? this.#response.writableLength)) {
+    if (!this.#unread.admits(bytes, this.unreadBytes)) {
       this.close('slowConsumer')
       return 'overflow'
     }

@@ -1,6 +1,9 @@
-import { diag, metrics, type Counter } from '@opentelemetry/api'
+import { diag } from '@opentelemetry/api'
+import { createCounter } from '../context/instruments.ts'
+import { metricDefinitions } from '../context/metric-definitions.ts'
 
-export type DropReason = 'queue_full' | 'export_failed'
+export const dropReasons = ['queue_full', 'export_failed'] as const
+export type DropReason = typeof dropReasons[number]
 
 /** Spans that were lost, as the metric `threadline.telemetry.spans_dropped{reason}` and in the log. */
 export interface DropCount {
@@ -14,7 +17,7 @@ const quietMs = 10_000
 
 /** The first loss is logged at once, further ones as a sum at most every 10 s. */
 export function createDropCount (): DropCount {
-  let counter: Counter | undefined
+  const counter = createCounter(metricDefinitions.droppedSpans)
   let unreported = 0
   let reportedAt = -Infinity
 
@@ -28,11 +31,6 @@ export function createDropCount (): DropCount {
   return {
     report,
     add (spans, reason) {
-      // Not before the first loss: whoever asks for a meter before the SDK has started gets one without effect.
-      counter ??= metrics.getMeter('threadline').createCounter('threadline.telemetry.spans_dropped', {
-        unit: '{span}',
-        description: 'Spans that were lost before they were exported'
-      })
       counter.add(spans, { reason })
       unreported += spans
       if (performance.now() - reportedAt > quietMs) report()

@@ -6,6 +6,7 @@ import { ATTR_URL_FULL, ATTR_URL_QUERY } from '@opentelemetry/semantic-conventio
 import { identityAttributes, tryCurrentIdentity } from '../context/current-thread.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { baggageHeaderFor, type BaggageHosts } from './outgoing-baggage.ts'
+import { isScrape } from './prometheus-endpoint.ts'
 import { redactQuery } from './redact-query.ts'
 import { noteFetchedBaggage, noteSentBaggage } from './sent-baggage.ts'
 
@@ -19,6 +20,7 @@ export function createInstrumentations (baggageHosts: BaggageHosts): readonly [H
   return [
     new HttpInstrumentation({
       requireParentforOutgoingSpans: true,
+      ignoreIncomingRequestHook: isScrape,
       requestHook: (span, request) => {
         if (request instanceof IncomingMessage) linkToClient(span, request)
         else noteSentBaggage(span, request)

@@ -8,6 +8,7 @@ import { reportDiagnostics } from './diagnostics.ts'
 import { createInheritanceCheck } from './inheritance-check.ts'
 import { instrumentBuiltins } from './instrument-builtins.ts'
 import { createInstrumentations } from './instrumentations.ts'
+import { createMetricReaders } from './metric-readers.ts'
 import { parseBaggageHosts } from './outgoing-baggage.ts'
 import { createOutgoingPropagator } from './outgoing-propagator.ts'
 import { createResource, resourceDetectors } from './resource.ts'
@@ -44,8 +45,8 @@ async function startSdk (): Promise<void> {
     spanProcessors: [...spanProcessors],
     sampler,
     instrumentations: [...createInstrumentations(parseBaggageHosts(process.env['BAGGAGE_HOSTS']))],
-    // The SDK's own default is to export both to localhost.
-    ...(getStringFromEnv('OTEL_METRICS_EXPORTER') === undefined ? { metricReaders: [] } : {}),
+    metricReaders: [...await createMetricReaders()],
+    // The SDK's own default is to export them to localhost.
     ...(getStringFromEnv('OTEL_LOGS_EXPORTER') === undefined ? { logRecordProcessors: [] } : {})
   })
   sdk.start()

@@ -1,9 +1,12 @@
+import type { Attributes } from '@opentelemetry/api'
 import { Compile, type Validator } from 'typebox/compile'
 import { attributes } from '../context/attributes.ts'
 import { childRequest } from '../context/child-request.ts'
 import { currentRun } from '../context/current-thread.ts'
 import { withHop } from '../context/hop.ts'
+import { createHistogram } from '../context/instruments.ts'
 import type { Logger } from '../context/logger.ts'
+import { metricDefinitions } from '../context/metric-definitions.ts'
 import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
 import type { Emitter } from '../emitter/emitter.ts'
 import { redact } from '../emitter/redact.ts'
@@ -34,6 +37,8 @@ export interface Dispatcher {
 }
 
 export interface DispatcherOptions {
+  /** The agent that asks for them. */
+  readonly agentName: string
   readonly tools: readonly Tool[]
   readonly emitter: Emitter
   readonly signal: AbortSignal
@@ -41,8 +46,10 @@ export interface DispatcherOptions {
   readonly logger: Logger
 }
 
+const toolDuration = createHistogram(metricDefinitions.toolDuration)
+
 export function createDispatcher (options: DispatcherOptions): Dispatcher {
-  const { emitter, logger } = options
+  const { agentName, emitter, logger } = options
   const tools = new Map(options.tools.map((tool) => [tool.name, tool]))
 
   async function perform (request: ToolRequest): Promise<unknown> {
@@ -75,8 +82,19 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
     const outcome = await performAsHop(request)
     const ending = outcome.success ? { result: redact(outcome.result) } : { error: outcome.error }
     const durationMs = Math.round(performance.now() - startedAt)
+    toolDuration.record((performance.now() - startedAt) / 1_000, labelsOf(request, outcome))
     await emitter.emit('tool_completed', { ...shown, success: outcome.success, duration_ms: durationMs, ...ending })
     return outcome
+  }
+
+  /** A model may ask for a tool of any name: only those that there are have a label of their own. */
+  function labelsOf ({ name }: ToolRequest, outcome: ToolOutcome): Attributes {
+    return {
+      [attributes.toolName]: tools.has(name) ? name : '_OTHER',
+      [attributes.toolType]: 'function',
+      [attributes.agentName]: agentName,
+      ...(outcome.success ? {} : { [attributes.errorType]: outcome.error.code })
+    }
   }
 
   const running = new Set<Promise<ToolOutcome>>()

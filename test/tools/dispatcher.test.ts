@@ -46,7 +46,7 @@ async function startRun (run: RunIdentity, tools: readonly Tool[], log = createR
   const dispatcher = await inRun(run, async () => {
     const emitter = createEmitter({ log, attempt: 1, agentName: 'assistant' })
     await emitter.emit('agent_started', { agent: 'assistant', message_id: newMessageId(), input: 'hello' })
-    return createDispatcher({ tools, emitter, signal: controller.signal, defaultTimeoutMs: 60_000, logger })
+    return createDispatcher({ agentName: 'tester', tools, emitter, signal: controller.signal, defaultTimeoutMs: 60_000, logger })
   })
   let calls = 0
   return {
