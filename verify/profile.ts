@@ -41,7 +41,7 @@ export interface Terminal {
   /** On which hop, and with which event type. */
   readonly hop: string
   readonly eventType: string
-  /** A run whose events were refused with one of these errors has nobody left to tell its end to. */
+  /** A hop that failed with one of these errors says that the run was ended elsewhere, such as with its thread. */
   readonly excusedBy: readonly string[]
 }
 

@@ -33,6 +33,7 @@ export const threadlineProfile: Profile = {
   implied: [{ kind: 'server', hop: 'http.request' }],
   apart: ['socket.handshake'],
   carriers: [{ kind: 'client', name: 'chat' }],
-  terminal: { hop: 'emitter', eventType: 'agent_completed', excusedBy: ['THREADLINE_THREAD_NOT_FOUND'] },
+  // With a deleted thread its runs are ended in the same transaction; what they tell after that is refused.
+  terminal: { hop: 'emitter', eventType: 'agent_completed', excusedBy: ['THREADLINE_THREAD_NOT_FOUND', 'THREADLINE_CONFLICT'] },
   baggageHosts: []
 }

@@ -278,8 +278,14 @@ const standing: readonly Case[] = [
   { rule: 'CTX008', title: 'an end that was refused, and told by another process', spans: [...trace, like(completed, { failed: true })] },
   {
     rule: 'CTX008',
+    title: 'a run that was ended with its thread',
+    spans: withAttributes(without(completed, completedDelivered), engine, { [names.errorType]: 'THREADLINE_CONFLICT' })
+      .map((one) => one.spanId === engine.spanId ? { ...one, failed: true } : one)
+  },
+  {
+    rule: 'CTX008',
     title: 'a run whose thread is no more',
-    spans: withSpan(withAttributes(without(completedDelivered), completed, { [names.errorType]: 'THREADLINE_THREAD_NOT_FOUND' }), completed, {})
+    spans: withAttributes(without(completedDelivered), completed, { [names.errorType]: 'THREADLINE_THREAD_NOT_FOUND' })
       .map((one) => one.spanId === completed.spanId ? { ...one, failed: true } : one)
   },
   { rule: 'CTX009', title: 'a host on the list, in another case', spans: changed(request, { [names.baggageSent]: true }), profile: { baggageHosts: ['SEARCH.example.com'] } },

@@ -8,7 +8,7 @@ export interface SeenRun {
   readonly hops: Node[]
   /** The spans that told its end. */
   readonly ends: Node[]
-  /** Whether its events were refused because there is nobody left to tell them to. */
+  /** Whether it failed because its end was told elsewhere. */
   excused: boolean
 }
 
@@ -21,14 +21,13 @@ export function runsOf ({ hops }: TraceIndex, terminal: Terminal): readonly Seen
     const seen = runs.get(run) ?? { run, hops: [], ends: [], excused: false }
     runs.set(run, seen)
     seen.hops.push(node)
-    if (hop.name !== terminal.hop) continue
-    if (eventType === terminal.eventType && !failed) seen.ends.push(node)
+    if (hop.name === terminal.hop && eventType === terminal.eventType && !failed) seen.ends.push(node)
     if (failed && errorType !== undefined && terminal.excusedBy.includes(errorType)) seen.excused = true
   }
   return [...runs.values()]
 }
 
-/** It has told no end, and somebody waits for it. */
+/** It has told no end, and nobody has for it. */
 export function isOpen ({ ends, excused }: SeenRun): boolean {
   return ends.length === 0 && !excused
 }
