@@ -33,39 +33,49 @@ export async function trespass (seat: Seat, other: Seat, options: TrespassOption
   await lookAround(seat, other, options)
   const { userId, threadId } = seat
   await enterThread(createIdentity({ userId, threadId }), async () => {
-    for (const [what, reach] of [...waysByCommand(other, run, options), ...waysBelow(other, run, options)]) {
-      if (await reaches(reach)) raise('read', what, other, options)
-    }
+    await tryAll([...waysByCommand(other, run, options), ...waysBelow(other, run, options)], seat, other, options)
   })
 }
 
+/** One that fails says nothing, and hinders none of the others. */
+async function tryAll (ways: readonly Way[], seat: Seat, other: Seat, options: TrespassOptions): Promise<void> {
+  let failure: Error | undefined
+  for (const [what, reach] of ways) {
+    try {
+      if (await reaches(reach)) raise('read', what, seat, other, options)
+    } catch (error) {
+      failure ??= error instanceof Error ? error : new Error(String(error))
+    }
+  }
+  if (failure !== undefined) throw failure
+}
+
 /** As a client, by frames: none of these names what it looks for. */
-async function lookAround ({ client, marker, threadId }: Seat, other: Seat, options: TrespassOptions): Promise<void> {
+async function lookAround (seat: Seat, other: Seat, options: TrespassOptions): Promise<void> {
+  const { client, marker, threadId } = seat
   const listed = await client.ask({ type: 'list_threads', payload: { limit: 100 } })
   if (!isEventOf(listed, 'thread_list')) throw new Error(`A canary could not list its threads: ${errorOf(listed)}`)
-  if (JSON.stringify(listed.payload).includes(other.threadId)) raise('read', listed.type, other, options, listed)
+  if (JSON.stringify(listed.payload).includes(other.threadId)) raise('read', listed.type, seat, other, options, listed)
 
   const own = await client.ask({ type: 'search_threads', payload: { query: marker } })
   if (!isEventOf(own, 'search_results')) throw new Error(`A canary could not search: ${errorOf(own)}`)
   if (own.payload.results[0]?.thread.thread_id !== threadId) throw new Error('A canary does not find its own message')
   const theirs = await client.ask({ type: 'search_threads', payload: { query: other.marker } })
   if (!isEventOf(theirs, 'search_results')) throw new Error(`A canary could not search: ${errorOf(theirs)}`)
-  if (theirs.payload.results.length > 0) raise('search', theirs.type, other, options, theirs)
+  if (theirs.payload.results.length > 0) raise('search', theirs.type, seat, other, options, theirs)
 }
 
 type Way = readonly [what: string, reach: () => unknown]
 
 /** As requests, which are refused before anything is done for them: a refused frame would be kept as the trace of an error, round after round. */
-function waysByCommand ({ threadId }: Seat, run: RunId, { gateway, storage: { epoch } }: TrespassOptions): readonly Way[] {
+function waysByCommand ({ threadId }: Seat, run: RunId, { gateway }: TrespassOptions): readonly Way[] {
   const theirs = { thread_id: threadId }
   return [
     ['get_thread', () => gateway.perform({ type: 'get_thread', payload: theirs })],
-    ['switch_thread', () => gateway.perform({ type: 'switch_thread', payload: theirs })],
     ['fork_thread', () => gateway.perform({ type: 'fork_thread', payload: theirs })],
     ['get_thread_history', () => gateway.perform({ type: 'get_thread_history', ...theirs, payload: {} })],
     ['list_runs', () => gateway.perform({ type: 'list_runs', ...theirs, payload: {} })],
     ['get_run', () => gateway.perform({ type: 'get_run', ...theirs, payload: { run_id: run } })],
-    ['resume', () => gateway.perform({ type: 'resume', ...theirs, payload: { after: 0, epoch } })],
     ['user_message', () => gateway.perform({ type: 'user_message', ...theirs, payload: { content: 'Nobody may hear this' } })],
     ['export_thread', () => gateway.exportThread(threadId, 'json')]
   ]
@@ -97,6 +107,9 @@ async function reaches (reach: () => unknown): Promise<boolean> {
   }
 }
 
-function raise (where: CrossingPlace, what: string, { userId, threadId }: Seat, { watch }: TrespassOptions, answer?: ServerEvent): void {
-  watch.raise({ where, what, canary: userId, threadId, foundAt: answer?.user_id }, answer === undefined ? undefined : spanOf(answer))
+function raise (
+  where: CrossingPlace, what: string, seat: Seat, { userId, threadId }: Seat, { watch }: TrespassOptions, answer?: ServerEvent
+): void {
+  const { userId: foundAt, connectionId } = seat
+  watch.raise({ where, what, canary: userId, threadId, foundAt, connectionId }, answer === undefined ? undefined : spanOf(answer))
 }

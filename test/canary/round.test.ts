@@ -38,6 +38,16 @@ t.test('on a server that keeps everybody apart a round finds nothing', async (t)
   t.same(server.violations, [])
 })
 
+/*
+ * Kills, by each of which the first test of test/plugins/canary.test.ts hears the alarm, and at which places:
+ * - no guards in `writeThreadEvent` of lib/gateway/connection.ts, one `keyOf` for all in lib/gateway/subscriptions.ts, and `return this.send(…)` where
+ *   `told === undefined`: `frame` and `received`. With the guards: `guard`. With a `keyOf` of the user alone: between the two threads of one user
+ * - row-level security off (`using (true)`), and no owner in `anyOwnThread` of lib/storage/own-thread.ts: `guard` and `read`. Without the guard: `read`
+ * - row-level security off, and no owner in lib/storage/thread-search.ts: `guard`. Without the guard: `search`
+ * - all users' connections in `#own` of lib/gateway/connection-registry.ts: `guard` and `read`
+ * - no `isOwner` in `read` of lib/events/recent-events.ts: `read`
+ */
+
 /** A store that answers anybody, one for each thing that a canary asks for. */
 const leaks: Readonly<Record<string, Partial<RoundOptions>>> = {
   'threads.state': { storage: { ...storage, threads: { ...storage.threads, state: async () => ({}) as never } } },
@@ -60,10 +70,21 @@ for (const [what, exchanged] of Object.entries(leaks)) {
     await play(exchanged)
 
     t.ok(canary.crossings.some((crossing) => crossing.where === 'read' && crossing.what === what))
-    t.same(new Set(canary.crossings.map(({ canary }) => canary)), new Set([a, b]), 'by both users, of the other')
+    t.same(new Set(canary.crossings.map(({ canary, foundAt }) => `${canary} ${foundAt}`)), new Set([`${a} ${b}`, `${b} ${a}`]), 'by both users, of the other')
   })
 }
 
+t.test('a way that cannot be tried hinders none of the others, and the round has failed', async (t) => {
+  const canary = watchCanary(t)
+  const perform: typeof gateway.perform = async () => { throw new Error('It cannot be tried') }
+  const runs = { ...storage.runs, firstSequence: async () => 1 }
+
+  await t.rejects(play({ gateway: { ...gateway, perform }, storage: { ...storage, runs } }), { message: 'It cannot be tried' })
+
+  t.match(canary.crossings, [{ where: 'read', what: 'runs.firstSequence' }])
+})
+
+// kill: no `own.has(thread.thread_id) ||` in `leaveNothing` of lib/canary/round.ts
 t.test('a round that is given up leaves nothing behind, wherever it was', async (t) => {
   const moments = new Map<string, number>()
   const stops = gateway.onSent(({ event: { type } }) => { moments.set(type, (moments.get(type) ?? 0) + 1) })
