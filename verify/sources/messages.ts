@@ -1,7 +1,8 @@
-import { zstdDecompressSync } from 'node:zlib'
+import { Readable } from 'node:stream'
 import { counted } from '../counted.ts'
 import type { Span } from '../span.ts'
-import type { ByteStream } from './byte-stream.ts'
+import { createByteStream, type ByteStream } from './byte-stream.ts'
+import { unzstd } from './decompress.ts'
 import { readDocument } from './document.ts'
 import { isJson, isZstd } from './file-format.ts'
 import { reasonOf, type Notices } from './notices.ts'
@@ -38,15 +39,15 @@ export async function * readMessages (bytes: ByteStream, { name, notices }: Name
       notices.problem(`Could not read ${name} to its end: message ${number} is cut off, ${message.length} of ${length} bytes are there`)
       return
     }
-    if (length > 0) yield spansOfMessage(message, `message ${number} of ${name}`, notices)
+    if (length > 0) yield await spansOfMessage(message, `message ${number} of ${name}`, notices)
   }
 }
 
 /** JSON or protobuf, compressed by zstd or not. */
-export function spansOfMessage (message: Buffer, name: string, notices: Notices): readonly Span[] {
+export async function spansOfMessage (message: Buffer, name: string, notices: Notices): Promise<readonly Span[]> {
   const found: FoundSpans = { spans: [], invalid: 0 }
   try {
-    const content = isZstd(message) ? zstdDecompressSync(message, { maxOutputLength: maxMessageBytes }) : message
+    const content = isZstd(message) ? await decompress(message) : message
     if (isJson(content)) {
       const { kind } = readDocument(JSON.parse(content.toString()), found)
       if (kind !== 'traces') notices.problem(`Could not read ${name}: it holds no traces`)
@@ -56,4 +57,10 @@ export function spansOfMessage (message: Buffer, name: string, notices: Notices)
   }
   if (found.invalid > 0) notices.problem(`Could not read ${counted(found.invalid, 'span')} of ${name}: without valid ids`)
   return found.spans
+}
+
+async function decompress (message: Buffer): Promise<Buffer> {
+  const content = await createByteStream(unzstd(Readable.from([message]))).take(maxMessageBytes + 1)
+  if (content.length > maxMessageBytes) throw new Error(`it has more than ${maxMessageBytes} bytes`)
+  return content
 }

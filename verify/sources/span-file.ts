@@ -1,8 +1,6 @@
-import { createGunzip, createZstdDecompress } from 'node:zlib'
-import { Readable, type Transform } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import type { Span } from '../span.ts'
 import { createByteStream, type ByteStream } from './byte-stream.ts'
+import { gunzip, unzstd } from './decompress.ts'
 import { formatOf, headBytes } from './file-format.ts'
 import { readJsonLines } from './json-lines.ts'
 import { readMessages, spansOfMessage } from './messages.ts'
@@ -40,7 +38,7 @@ async function * readContent (bytes: ByteStream, options: SpanFileOptions, depth
   switch (format) {
     case 'gzip': case 'zstd':
       if (depth > 0) notices.problem(`Could not read ${name}: it is compressed twice`)
-      else yield * readContent(createByteStream(decompressed(bytes, format)), options, depth + 1)
+      else yield * readContent(createByteStream(format === 'gzip' ? gunzip(bytes.pieces()) : unzstd(bytes.pieces())), options, depth + 1)
       break
     case 'json': yield * readJsonLines(bytes, options); break
     case 'messages': yield * readMessages(bytes, options, maxMessageBytes); break
@@ -55,13 +53,5 @@ async function * readContent (bytes: ByteStream, options: SpanFileOptions, depth
 async function * readOneMessage (bytes: ByteStream, { name, notices }: SpanFileOptions): AsyncGenerator<readonly Span[], void> {
   const message = await bytes.take(maxMessageBytes + 1)
   if (message.length > maxMessageBytes) notices.problem(`Could not read ${name}: a message of more than ${maxMessageBytes} bytes`)
-  else yield spansOfMessage(message, name, notices)
-}
-
-/** Whoever stops reading it, or an error of either side, ends both. */
-function decompressed (bytes: ByteStream, format: 'gzip' | 'zstd'): AsyncIterable<Uint8Array> {
-  const output: Transform = format === 'gzip' ? createGunzip() : createZstdDecompress()
-  // The error comes to whoever reads the output, too.
-  pipeline(Readable.from(bytes.pieces()), output).catch(() => {})
-  return output
+  else yield await spansOfMessage(message, name, notices)
 }
