@@ -1,6 +1,6 @@
 import type { AttributeValue, Span, SpanLink } from '../span.ts'
 import type { FoundSpans } from './otlp-json.ts'
-import { isRecord, itemsOf, kindOf, setOwn, spanIdOf, traceIdOf } from './span-parts.ts'
+import { isRecord, itemsOf, kindOf, numberOf, setOwn, spanIdOf, traceIdOf } from './span-parts.ts'
 
 /** Tags that Jaeger makes of what is no attribute in OTLP. */
 const madeByJaeger: ReadonlySet<string> = new Set([
@@ -83,6 +83,6 @@ function padded (id: unknown, length: number): unknown {
 
 /** In µs. */
 function timeOf (value: unknown): number {
-  const time = Number(value)
-  return typeof value !== 'boolean' && Number.isFinite(time) && time > 0 ? time : 0
+  const time = numberOf(value) ?? 0
+  return Number.isFinite(time) && time > 0 ? time : 0
 }

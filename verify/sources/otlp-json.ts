@@ -1,6 +1,6 @@
 import type { AttributeValue, Span, SpanLink } from '../span.ts'
 import {
-  attributeValueOf, integerOf, isRecord, itemsOf, kindOf, maxDepth, microsecondsOf, setOwn, spanIdOf, traceIdOf, type PlainValue
+  attributeValueOf, integerOf, isRecord, itemsOf, kindOf, maxDepth, microsecondsOf, numberOf, setOwn, spanIdOf, traceIdOf, type PlainValue
 } from './span-parts.ts'
 
 /** Spans that were found in a document, and how many more there are that nothing can be done with: they have no valid ids. */
@@ -74,7 +74,7 @@ function plainValue (value: unknown, depth: number): PlainValue {
   if (typeof value['stringValue'] === 'string') return value['stringValue']
   if (typeof value['boolValue'] === 'boolean') return value['boolValue']
   if (value['intValue'] !== undefined) return integerOf(value['intValue']) ?? null
-  if (value['doubleValue'] !== undefined) return Number(value['doubleValue'])
+  if (value['doubleValue'] !== undefined) return numberOf(value['doubleValue']) ?? null
   if (typeof value['bytesValue'] === 'string') return value['bytesValue']
   if (isRecord(value['arrayValue'])) return itemsOf(value['arrayValue']['values']).map((item) => plainValue(item, depth - 1))
   if (isRecord(value['kvlistValue'])) return plainRecord(itemsOf(value['kvlistValue']['values']), depth - 1)

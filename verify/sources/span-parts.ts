@@ -56,6 +56,12 @@ export function integerOf (value: unknown): number | string | undefined {
   return Number.isSafeInteger(number) ? number : value
 }
 
+/** From a number, or its text: `NaN` and `Infinity` are texts in JSON. */
+export function numberOf (value: unknown): number | undefined {
+  if (typeof value === 'number') return value
+  return typeof value === 'string' && value !== '' ? Number(value) : undefined
+}
+
 /** From nanoseconds since 1970, as a decimal text or a number, to µs. Undefined when it is absent or zero. */
 export function microsecondsOf (nanoseconds: unknown): number | undefined {
   if (typeof nanoseconds === 'string') {
