@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { CanaryLoop } from '../lib/canary/canary-loop.ts'
+import { startAtZero } from '../lib/canary/crossing.ts'
 import { playRound } from '../lib/canary/round.ts'
 import { Watch } from '../lib/canary/watch.ts'
 import { violationChannel, type Violation } from '../lib/context/guard.ts'
@@ -26,7 +27,10 @@ export default fp(async function canary (app) {
     if (typeof payload === 'string') watch.responded(request.routeOptions.url ?? '', payload)
     done(null, payload)
   })
-  app.addHook('onReady', async () => { loop.start() })
+  app.addHook('onReady', async () => {
+    startAtZero()
+    loop.start()
+  })
   app.addHook('onClose', async () => {
     await loop.close()
     unwatch()

@@ -1,16 +1,18 @@
 import { channel } from 'node:diagnostics_channel'
-import { context, metrics, SpanStatusCode, trace, type SpanContext } from '@opentelemetry/api'
+import { context, SpanStatusCode, trace, type SpanContext } from '@opentelemetry/api'
 import { attributes } from '../context/attributes.ts'
-import { tryCurrentIdentity, identityAttributes } from '../context/current-thread.ts'
+import { identityAttributes, tryCurrentIdentity } from '../context/current-thread.ts'
 import type { Logger } from '../context/logger.ts'
 import type { ConnectionId, ThreadId, UserId } from '../protocol/ids.ts'
+import { canaryMetrics } from './canary-metrics.ts'
 
 /**
  * Where it was found. `frame`: somebody else's connection was sent a canary's event. `response`: a request was answered with a canary's marker.
  * `received`: a canary was sent somebody else's event. `read` and `search`: a canary could read what is another's. `guard`: an access of a
  * canary, or to what is a canary's, was refused by the guard.
  */
-export type CrossingPlace = 'frame' | 'response' | 'received' | 'read' | 'search' | 'guard'
+export const crossingPlaces = ['frame', 'response', 'received', 'read', 'search', 'guard'] as const
+export type CrossingPlace = typeof crossingPlaces[number]
 
 /** What of a canary was found in the wrong place. It names ids only, and nothing that anybody has said. */
 export interface Crossing {
@@ -25,8 +27,10 @@ export interface Crossing {
   readonly connectionId?: ConnectionId | undefined
 }
 
+const outcomes = ['ok', 'failed'] as const
+
 /** How a round ended. It is `ok` when it was played to its end and nothing was found. */
-export interface RoundEnd { readonly outcome: 'ok' | 'failed', readonly crossings: number }
+export interface RoundEnd { readonly outcome: typeof outcomes[number], readonly crossings: number }
 
 /** Publishes a `Crossing` as it is found. */
 export const crossingChannel = channel('threadline:canary')
@@ -41,10 +45,7 @@ const tracer = trace.getTracer('threadline')
  */
 export function raiseCrossing (crossing: Crossing, logger: Logger, found?: SpanContext): void {
   const { where, what, canary, threadId, foundAt, connectionId } = crossing
-  metrics.getMeter('threadline').createCounter('threadline.canary.crossed', {
-    unit: '{crossing}',
-    description: 'What a canary user left or found in the wrong place'
-  }).add(1, { where })
+  canaryMetrics.crossed.add(1, { where })
   const identity = tryCurrentIdentity()
   const parent = found === undefined || trace.getActiveSpan() !== undefined ? context.active() : trace.setSpanContext(context.active(), found)
   const span = tracer.startSpan('canary.crossed', {
@@ -61,11 +62,14 @@ export function raiseCrossing (crossing: Crossing, logger: Logger, found?: SpanC
 
 /** Counts a round, and notes when the last one was well. */
 export function tellRound (end: RoundEnd): void {
-  const meter = metrics.getMeter('threadline')
-  meter.createCounter('threadline.canary.rounds', { unit: '{round}', description: 'Rounds of the canary users' }).add(1, { outcome: end.outcome })
-  if (end.outcome === 'ok') {
-    meter.createGauge('threadline.canary.last_success', { unit: 's', description: 'When the canary users last found everything in its place, since 1970' })
-      .record(Math.floor(Date.now() / 1_000))
-  }
+  canaryMetrics.rounds.add(1, { outcome: end.outcome })
+  if (end.outcome === 'ok') canaryMetrics.lastSuccess.record(Math.floor(Date.now() / 1_000))
   roundChannel.publish(end)
+}
+
+/** Before the first round: to Prometheus, a series that appears with its first count has not risen. */
+export function startAtZero (): void {
+  for (const where of crossingPlaces) canaryMetrics.crossed.add(0, { where })
+  for (const outcome of outcomes) canaryMetrics.rounds.add(0, { outcome })
+  canaryMetrics.lastSuccess.record(0)
 }

@@ -45,7 +45,10 @@ t.test('canaries find nothing while users chat, and leave nothing behind', async
   t.same(ended, Array(20).fill({ outcome: 'ok', crossings: 0 }))
   t.same(canary.crossings, [])
   t.same(server.violations, [])
-  t.ok(counts.filter(({ counter, attributes }) => counter === 'threadline.canary.rounds' && attributes?.['outcome'] === 'ok').length >= 20)
+  const sum = (name: string) => counts.filter(({ counter }) => counter === name).reduce((all, { value }) => all + value, 0)
+  t.ok(sum('threadline.canary.rounds') >= 20)
+  t.equal(sum('threadline.canary.crossed'), 0)
+  t.ok(counts.some(({ counter, value, attributes }) => counter === 'threadline.canary.crossed' && value === 0 && attributes?.['where'] === 'search'), 'it begins at 0')
   await server.app.gateway.drain() // no round begins any more
   await server.app.engine.close(1_000)
   t.equal(server.log.filter(({ level, msg }) => level >= 40 && /canar/i.test(msg)).length, 0)
@@ -99,7 +102,7 @@ t.test('what is in the wrong place raises the alarm', async (t) => {
     const span = await server.spans.until((spans) => spans.find(({ name }) => name === 'canary.crossed'))
     t.equal(span.attributes[attributes.violation], 'crossed')
     t.equal(span.spanContext().traceId, line?.['trace_id'])
-    t.ok(counts.some(({ counter, attributes }) => counter === 'threadline.canary.crossed' && attributes?.['where'] === 'frame'))
+    t.ok(counts.some(({ counter, value, attributes }) => counter === 'threadline.canary.crossed' && value === 1 && attributes?.['where'] === 'frame'))
     t.notMatch(JSON.stringify(server.log), markersIn(frame).values().next().value ?? '', 'what was said is in no log')
   })
 
