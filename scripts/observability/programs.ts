@@ -28,18 +28,27 @@ export function composeAnswers (): boolean {
   return dockerAnswers() && succeeds('docker', ['compose', 'version'])
 }
 
-/** How `otelcol` or `jaeger` is run with a configuration of the project's root; `folder` is where it may write. */
+export interface Invocation {
+  /** In the project's root. */
+  readonly config: string
+  readonly env: Readonly<Record<string, string>>
+  /** Where it may write. */
+  readonly folder?: string | undefined
+  /** Only looks at its configuration, and says by its exit code whether that is right. */
+  readonly validate?: boolean
+}
+
+/** How `otelcol` or `jaeger` is run. */
 export function commandOf (
-  program: 'otelcol' | 'jaeger', source: ProgramSource, { config, env, folder }: {
-    readonly config: string, readonly env: Readonly<Record<string, string>>, readonly folder?: string | undefined
-  }
+  program: 'otelcol' | 'jaeger', source: ProgramSource, { config, env, folder, validate = false }: Invocation
 ): readonly [string, ...string[]] {
-  if (source === 'binaries') return [`${root}.run/bin/${program}`, '--config', `${root}${config}`]
+  const verb = validate ? ['validate'] : []
+  if (source === 'binaries') return [`${root}.run/bin/${program}`, ...verb, '--config', `${root}${config}`]
   return [
     'docker', 'run', '--rm', '--network', 'host', '--user', `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`,
     ...Object.keys(env).flatMap((name) => ['--env', name]),
     '--volume', `${root}${config}:/etc/${config}:ro`, ...(folder === undefined ? [] : ['--volume', `${folder}:${folder}`]),
-    imageOf(program), '--config', `/etc/${config}`
+    imageOf(program), ...verb, '--config', `/etc/${config}`
   ]
 }
 
