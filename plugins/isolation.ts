@@ -18,7 +18,7 @@ declare module 'fastify' {
   }
 }
 
-/** A span is about a kilobyte. */
+/** A span is about 300 bytes. */
 const limits = { maxRuns: 1_000, maxSpans: 20_000, maxSpansPerTrace: 500 }
 
 /** Keeps what is seen of the latest runs, and has the verifier judge it when their users ask. */

@@ -4,12 +4,14 @@ import { attributes } from '../context/attributes.ts'
 import { currentIdentity } from '../context/current-thread.ts'
 import { violationChannel, type Violation } from '../context/guard.ts'
 import type { ConnectionId, RunId, ThreadId, UserId } from '../protocol/ids.ts'
+import { Queue } from './queue.ts'
 import { RunDeliveries, type Delivery } from './run-deliveries.ts'
+import { toSeenSpan, type SeenSpan } from './seen-span.ts'
 import { endedSpans, startedSpans } from './span-channels.ts'
 
 export interface EvidenceLimits {
   readonly maxRuns: number
-  /** Spans of all runs together. One is about a kilobyte. */
+  /** Spans of all runs together. One is about 300 bytes. */
   readonly maxSpans: number
   readonly maxSpansPerTrace: number
 }
@@ -38,7 +40,7 @@ export interface Evidence {
 
 export interface SeenTrace {
   readonly traceId: string
-  readonly spans: readonly ReadableSpan[]
+  readonly spans: readonly SeenSpan[]
   /** Whether its first span was seen: a trace can have begun in another process, or before what was dropped. */
   readonly fromItsBeginning: boolean
   /** Spans beyond the bound. */
@@ -48,8 +50,9 @@ export interface SeenTrace {
 /** What was found in the run, without naming whoever else it concerned. */
 export interface SeenViolation extends Pick<Violation, 'place' | 'kind' | 'witness'> { readonly at: string }
 
-interface TraceEvidence extends SeenTrace {
-  readonly spans: ReadableSpan[]
+interface TraceEvidence extends Omit<SeenTrace, 'spans'> {
+  /** The SDK's own while it is open. */
+  readonly spans: (ReadableSpan | SeenSpan)[]
   dropped: number
   readonly runs: Set<RunEntry>
   /** Of the last span that named a run: most are the same. */
@@ -59,6 +62,7 @@ interface TraceEvidence extends SeenTrace {
 
 interface RunEntry {
   readonly key: string
+  ended: boolean
   readonly traces: Set<TraceEvidence>
   readonly deliveries: RunDeliveries
   readonly violations: SeenViolation[]
@@ -70,14 +74,14 @@ const maxViolations = 50
 /**
  * What this process has seen of its latest runs: the spans of their traces, which events were written to which connections, and what was
  * refused. It is kept in memory and bounded: the runs that ended first are dropped first. It can only be asked in the identity of the
- * run's user; another's run is not there. It keeps the SDK's own spans, copies nothing while a run goes on, and has no timers.
+ * run's user; another's run is not there. It has no timers.
  */
 export class RunEvidence {
   /** When it began to look. */
   readonly since = new Date().toISOString()
   readonly #limits: EvidenceLimits
-  readonly #open = new Map<string, RunEntry>()
-  readonly #ended = new Map<string, RunEntry>()
+  readonly #runs = new Map<string, RunEntry>()
+  readonly #ended = new Queue<RunEntry>()
   readonly #traces = new Map<string, TraceEvidence>()
   /** Of which no run is known yet. Most never have one. */
   readonly #beginning = new Map<string, TraceEvidence>()
@@ -86,7 +90,7 @@ export class RunEvidence {
 
   constructor (limits: EvidenceLimits) { this.#limits = limits }
 
-  get size (): number { return this.#open.size + this.#ended.size }
+  get size (): number { return this.#runs.size }
   /** How many runs had to make room for others. */
   get dropped (): number { return this.#dropped }
 
@@ -121,7 +125,9 @@ export class RunEvidence {
     const entry = this.#entryOf(currentIdentity().userId, runId)
     if (entry === undefined) return undefined
     return {
-      traces: [...entry.traces].map(({ traceId, spans, dropped, fromItsBeginning }) => ({ traceId, spans: [...spans], dropped, fromItsBeginning })),
+      traces: [...entry.traces].map(({ traceId, spans, dropped, fromItsBeginning }) => ({
+        traceId, dropped, fromItsBeginning, spans: spans.map((span) => 'resource' in span ? toSeenSpan(span) : span)
+      })),
       deliveries: entry.deliveries.list(),
       deliveriesDropped: entry.deliveries.dropped,
       violations: [...entry.violations]
@@ -150,12 +156,18 @@ export class RunEvidence {
     if (!fromItsBeginning && !namesRun) return undefined
     const seen: TraceEvidence = { traceId, spans: [], fromItsBeginning, dropped: 0, runs: new Set(), lastUser: undefined, lastRun: undefined }
     this.#beginning.set(traceId, seen)
-    if (this.#beginning.size > this.#limits.maxRuns) deleteFirst(this.#beginning)
+    if (this.#beginning.size > this.#limits.maxRuns) this.#beginning.delete(firstOf(this.#beginning)?.traceId ?? '')
     return seen
   }
 
   #endedSpan (span: ReadableSpan): void {
-    if (span.parentSpanContext === undefined) this.#beginning.delete(span.spanContext().traceId)
+    const { traceId } = span.spanContext()
+    const known = this.#traces.get(traceId)
+    if (known === undefined && span.parentSpanContext === undefined) this.#beginning.delete(traceId)
+    const seen = known ?? this.#beginning.get(traceId)
+    // Most end soon after they have started.
+    const index = seen?.spans.lastIndexOf(span) ?? -1
+    if (seen !== undefined && index !== -1) seen.spans[index] = toSeenSpan(span)
     const { attributes: said } = span
     if (said[hopKey] !== 'emitter' || said[typeKey] !== 'agent_completed') return
     const { [userKey]: userId, [runKey]: runId } = said
@@ -189,27 +201,29 @@ export class RunEvidence {
   }
 
   #entryOf (userId: string, runId: string): RunEntry | undefined {
-    const key = keyOf(userId, runId)
-    return this.#open.get(key) ?? this.#ended.get(key)
+    return this.#runs.get(keyOf(userId, runId))
   }
 
   #obtain (userId: string, runId: string): RunEntry {
     const known = this.#entryOf(userId, runId)
     if (known !== undefined) return known
-    const entry: RunEntry = { key: keyOf(userId, runId), traces: new Set(), deliveries: new RunDeliveries(), violations: [] }
-    this.#open.set(entry.key, entry)
+    const entry: RunEntry = { key: keyOf(userId, runId), ended: false, traces: new Set(), deliveries: new RunDeliveries(), violations: [] }
+    this.#runs.set(entry.key, entry)
     this.#makeRoom()
     return entry
   }
 
   #end (entry: RunEntry): void {
-    if (this.#open.delete(entry.key)) this.#ended.set(entry.key, entry)
+    if (!entry.ended) this.#ended.add(entry)
+    entry.ended = true
   }
 
   #makeRoom (): void {
     while (this.size > this.#limits.maxRuns || (this.#spans > this.#limits.maxSpans && this.size > 1)) {
-      const entry = deleteFirst(this.#ended) ?? deleteFirst(this.#open)
+      // The oldest of all only where none has ended.
+      const entry = this.#ended.take() ?? firstOf(this.#runs)
       if (entry === undefined) return
+      this.#runs.delete(entry.key)
       this.#dropped += 1
       for (const seen of entry.traces) {
         seen.runs.delete(entry)
@@ -227,11 +241,7 @@ function keyOf (userId: string, runId: string): string {
   return `${runId}/${userId}`
 }
 
-/** Takes out what was put in first. */
-function deleteFirst<Value> (map: Map<string, Value>): Value | undefined {
-  for (const [key, value] of map) {
-    map.delete(key)
-    return value
-  }
+function firstOf<Value> (map: ReadonlyMap<string, Value>): Value | undefined {
+  for (const value of map.values()) return value
   return undefined
 }
