@@ -9,6 +9,7 @@ import type { SentEvent } from '../../lib/gateway/sent-events.ts'
 import { toUserId } from '../../lib/protocol/ids.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { watchCounters } from '../support/counters.ts'
+import { createScriptedModel } from '../support/scripted-model.ts'
 import { startServer, type TestServer } from '../support/start-server.ts'
 import { watchCanary } from '../support/watch-canary.ts'
 
@@ -64,6 +65,17 @@ t.test('nothing of a round is kept', async (t) => {
   }
   t.match(server.app.gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: 0 })
   t.match(server.app.engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+})
+
+// kill: no `title` in lib/canary/seat.ts
+t.test('no model is asked for a title of theirs', async (t) => {
+  const titler = createScriptedModel('titler')
+  const canary = watchCanary(t)
+  await startServer(t, { models: { titler: titler.model }, env: { ...on, TITLE_MODEL: 'titler' } })
+
+  await canary.next(2)
+
+  t.equal(titler.called, 0)
 })
 
 t.test('nobody can be a canary, and nobody else can name their agent', async (t) => {
