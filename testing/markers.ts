@@ -37,7 +37,9 @@ function wrongText (where: string, text: string, { userId }: StageUser, foreign:
     .map(({ user }) => `${userId} found in ${where} what only ${user.userId} may see${user.userId === userId ? ', in another thread' : ''}`)
 }
 
+const limitMs = 20_000
+
 async function readMessages (url: string, { threadId, token }: StageUser): Promise<unknown> {
-  const response = await fetch(`${url}/v1/threads/${threadId}/messages`, { headers: { authorization: `Bearer ${token}` } })
+  const response = await fetch(`${url}/v1/threads/${threadId}/messages`, { headers: { authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(limitMs) })
   return await response.json()
 }

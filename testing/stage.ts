@@ -81,8 +81,8 @@ export async function openStage (options: StageOptions = {}): Promise<Stage> {
       violations: guarded.violations,
       log,
       async enter (userId, { threadId } = {}) {
-        const token = await requestToken(url, userId)
-        const user = await connectStageUser({ url, userId, token, limitMs, threadId: threadId ?? await createThread(url, token) })
+        const token = await requestToken(url, userId, limitMs)
+        const user = await connectStageUser({ url, userId, token, limitMs, threadId: threadId ?? await createThread(url, token, limitMs) })
         users.push(user)
         return user
       },
@@ -98,19 +98,24 @@ export async function openStage (options: StageOptions = {}): Promise<Stage> {
   }
 }
 
-async function requestToken (url: string, userId: string): Promise<string> {
-  const { token } = await post(`${url}/v1/dev/tokens`, {}, { user_id: userId })
+async function requestToken (url: string, userId: string, limitMs: number): Promise<string> {
+  const { token } = await post(`${url}/v1/dev/tokens`, {}, { user_id: userId }, limitMs)
   return String(token)
 }
 
-async function createThread (url: string, token: string): Promise<string> {
-  const { thread_id: threadId } = await post(`${url}/v1/threads`, { authorization: `Bearer ${token}` }, {})
+async function createThread (url: string, token: string, limitMs: number): Promise<string> {
+  const { thread_id: threadId } = await post(`${url}/v1/threads`, { authorization: `Bearer ${token}` }, {}, limitMs)
   return String(threadId)
 }
 
-async function post (url: string, headers: Readonly<Record<string, string>>, body: object): Promise<Readonly<Record<string, unknown>>> {
+async function post (
+  url: string, headers: Readonly<Record<string, string>>, body: object, limitMs: number
+): Promise<Readonly<Record<string, unknown>>> {
   const response = await fetch(url, {
-    method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body)
+    method: 'POST',
+    headers: { ...headers, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(limitMs)
   })
   const answer = await response.json() as Readonly<Record<string, unknown>> // each answer of the service is an object
   if (!response.ok) throw new Error(`POST ${new URL(url).pathname} was refused: ${JSON.stringify(answer)}`)
