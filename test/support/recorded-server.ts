@@ -24,3 +24,8 @@ export async function startRecordedServer (
   t.teardown(() => { server.close().closeAllConnections() })
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked } // listens on TCP
 }
+
+/** Jaeger calls its JSON plain text. */
+export function recordedAnswer (response: ServerResponse, body: Buffer | string, status = 200, type = 'text/plain; charset=utf-8'): void {
+  response.writeHead(status, { 'content-type': type }).end(body)
+}

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createJaegerQuery, type JaegerApi } from '../../../verify/sources/jaeger-query.ts'
@@ -7,7 +6,7 @@ import { readJaegerTraces, searchJaeger, type JaegerSourceOptions } from '../../
 import type { Span } from '../../../verify/span.ts'
 import { longAgo, makeTrace } from '../../support/made-trace.ts'
 import { findClosedEndpoint } from '../../support/otlp-receiver.ts'
-import { startRecordedServer } from '../../support/recorded-server.ts'
+import { recordedAnswer as answer, startRecordedServer } from '../../support/recorded-server.ts'
 import { allSpans, hear, inOrder, toOtlpJson, type Heard } from '../../support/span-files.ts'
 
 /** Recorded from Jaeger 2.13. */
@@ -21,10 +20,6 @@ const search = { service: 'threadline', startMs, endMs: startMs + hourMs, attrib
 
 function reading (heard: Heard, options: Partial<JaegerSourceOptions> = {}): JaegerSourceOptions {
   return { name: 'Jaeger', notices: heard, isSettled: () => true, waitMs: 0, pollMs: 1, ...options }
-}
-
-function answer (response: ServerResponse, body: Buffer | string, status = 200, type = 'text/plain; charset=utf-8'): void {
-  response.writeHead(status, { 'content-type': type }).end(body)
 }
 
 /** A Jaeger that answers what it answered when it was recorded, beneath `/jaeger/`. */
