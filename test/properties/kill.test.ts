@@ -14,6 +14,13 @@ import { SteadyUser, type SteadyMessage } from '../support/steady-user.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 import { within } from '../support/within.ts'
 
+/*
+ * Kills, each seen with FUZZ_SEED=7: in lib/engine/recover-runs.ts, no end of what was running, or no launch of what was queued; in
+ * lib/engine/end-run.ts, no open tools, or nothing that the run has said; in `known_run` of lib/storage/migrations/0007-message-tree-accept.ts, no
+ * look-up, with the unique index on client ids and without it. The fence of `append_events` cannot be missed here, because a killed process
+ * appends nothing: test/acceptance/frozen-service.test.ts and test/storage/event-store.test.ts are about that.
+ */
+
 // FUZZ_SEED=42 node test/properties/kill.test.ts
 const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31)
 const kills = 7

@@ -16,6 +16,9 @@ export interface TestService {
    * ended in the same moment: for a service that was started as a group.
    */
   kill (signal: 'SIGKILL' | 'SIGTERM', options?: { whole?: boolean }): Promise<number | string>
+  /** Stops the process in the middle of whatever it does, until it thaws. */
+  freeze (): void
+  thaw (): void
 }
 
 /**
@@ -64,6 +67,8 @@ export async function startService (
     url,
     lines,
     kill,
+    freeze: () => { child.kill('SIGSTOP') },
+    thaw: () => { child.kill('SIGCONT') },
     token,
     async connect (user, { thread } = {}) {
       const query = thread === undefined ? '' : `?thread_id=${thread}`
