@@ -1,3 +1,4 @@
+import { counted } from '../../verify/counted.ts'
 import { createPaint, plain } from '../../verify/output/paint.ts'
 import type { Outcome, Output } from '../../verify/output/output.ts'
 import type { Profile } from '../../verify/profile.ts'
@@ -118,5 +119,5 @@ function outcomeOf (report: Report, { problems, notes }: CollectedNotices): Outc
 function tellSum ({ report: { traces }, problems, exitCode }: Outcome, { stderr }: NodeJS.Process): void {
   const [problem] = problems
   const what = ['clean', 'findings', 'not everything could be checked'][exitCode]
-  stderr.write(`${traces.checked} traces: ${what}${problem === undefined ? '' : `. ${problem}`}\n`)
+  stderr.write(`${counted(traces.checked, 'trace')}: ${what}${problem === undefined ? '' : `. ${problem}`}\n`)
 }

@@ -160,6 +160,7 @@ function isFormat (text: string): text is Format {
 function toUrl (name: string, text: string): string {
   const url = URL.parse(text)
   if (url === null || !['http:', 'https:'].includes(url.protocol)) throw new Invalid(`${name} takes an address like http://localhost:16686, and not ${text}`)
+  if (url.username !== '' || url.password !== '') throw new Invalid(`${name} takes no name and password in its address: they would be in every report`)
   return text
 }
 

@@ -99,7 +99,7 @@ t.test('the standard input is a source, and a report can be a file', async (t) =
 
   t.equal(code, 1)
   t.equal(stdout, '')
-  t.equal(stderr, '1 traces: findings\n')
+  t.equal(stderr, '1 trace: findings\n')
   t.match(JSON.parse(await readFile(output, 'utf8')), { version: 1, exitCode: 1, findings: [{ rule: 'CTX004' }] })
   t.same(await readdir(folder), ['report.json'], 'nothing else is left')
 })

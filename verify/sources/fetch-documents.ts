@@ -20,10 +20,11 @@ const maxBodyBytes = 256 * 1024 * 1024
  * status and its content type: Jaeger calls its JSON plain text.
  */
 export async function fetchDocuments (url: URL, { headers = {}, timeoutMs, signal }: FetchOptions): Promise<FetchedDocuments> {
+  const sent = toHeaders({ accept: 'application/json', ...headers })
   const timeout = AbortSignal.timeout(timeoutMs)
   try {
     const response = await fetch(url, {
-      headers: { accept: 'application/json', ...headers },
+      headers: sent,
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout])
     })
     const documents = parseDocuments(await readBody(response))
@@ -31,6 +32,15 @@ export async function fetchDocuments (url: URL, { headers = {}, timeoutMs, signa
     return { status: response.status, documents }
   } catch (error) {
     throw new Error(reasonOf(error), { cause: error })
+  }
+}
+
+/** What is wrong with a header is not shown: it may be a token. */
+function toHeaders (headers: Readonly<Record<string, string>>): Headers {
+  try {
+    return new Headers(headers)
+  } catch {
+    throw new Error('what should be sent with the request, such as the token, is no header')
   }
 }
 

@@ -67,6 +67,15 @@ t.test('what a service reports that no span shows is a problem, whatever its ver
   ])
 })
 
+t.test('a token that cannot be sent is not shown', async (t) => {
+  const heard = hear()
+
+  await allSpans(readServiceRuns(['run_1'], reading(heard, 'http://127.0.0.1:9', 'secret\ntoken')))
+
+  t.match(heard.problems, [/such as the token, is no header/])
+  t.notMatch(heard.problems.join(), /secret/)
+})
+
 t.test('what is no answer of the service is a problem', async (t) => {
   const answers = [['<html></html>', /instead of JSON/], ['[]', /200 was answered/], ['{}', /has no spans of it/], ['{"spans":{"a":1},"findings":7}', /has no spans of it/]] as const
   for (const [body, problem] of answers) {
