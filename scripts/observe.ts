@@ -93,8 +93,8 @@ function tellWhere (): void {
   its API       ${jaegerUrl}/api/traces?service=threadline&limit=20
   files         ${folder}
 
-  Verify them   node bin/threadline.ts verify ${folder}
-                node bin/threadline.ts verify --jaeger ${jaegerUrl}
+  Verify them   npm run verify -- ${folder}
+                npm run verify -- --jaeger ${jaegerUrl}
 
   Ctrl-C ends all of it.
 `)
