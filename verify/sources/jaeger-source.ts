@@ -1,7 +1,7 @@
 import type { Span } from '../span.ts'
 import type { JaegerQuery, JaegerSearch } from './jaeger-query.ts'
 import { reasonOf, type Notices } from './notices.ts'
-import { settleTraces, type SettleOptions } from './settle.ts'
+import { pause, settleTraces, type SettleOptions } from './settle.ts'
 
 export interface JaegerSourceOptions extends SettleOptions {
   /** Where it is, for notices. */
@@ -27,16 +27,25 @@ export async function * readJaegerTraces (
 
 /**
  * The spans of the traces of a time window, each trace once, and settled. Where there are more than were asked for at once, each half of the
- * window is asked for, and so on; a millisecond that holds more is a problem. It never throws.
+ * window is asked for, and so on; a millisecond that holds more is a problem. While traces of a window that has just ended are waited for, or there
+ * are none yet, others may come: they are looked for again. It never throws.
  */
 export async function * searchJaeger (query: JaegerQuery, search: JaegerSearch, options: JaegerSourceOptions): AsyncGenerator<readonly Span[], void> {
   const unsettled = new Map<string, readonly Span[]>()
+  const seen = new Set<string>()
+  const deadline = performance.now() + (Date.now() - search.endMs > options.waitMs ? 0 : options.waitMs)
   yield * tellingFailure(options, async function * () {
-    for await (const [traceId, spans] of findTraces(query, search, options)) {
-      if (options.isSettled(spans)) yield spans
-      else unsettled.set(traceId, spans)
+    for (;;) {
+      for await (const [traceId, spans] of findTraces(query, search, seen, options)) {
+        if (options.isSettled(spans)) yield spans
+        else unsettled.set(traceId, spans)
+      }
+      const waitMs = Math.max(0, deadline - performance.now())
+      const isDone = (unsettled.size === 0 && seen.size > 0) || waitMs === 0
+      if (unsettled.size > 0) yield * settled(unsettled, query, { ...options, waitMs })
+      else if (!isDone) await pause(Math.min(options.pollMs, waitMs), options.signal)
+      if (isDone || options.signal?.aborted === true) return
     }
-    yield * settled(unsettled, query, options)
   })
   yield * unsettled.values()
 }
@@ -62,10 +71,10 @@ async function * tellingFailure (
   }
 }
 
+/** Those that were not seen before. */
 async function * findTraces (
-  query: JaegerQuery, search: JaegerSearch, { name, notices, signal }: JaegerSourceOptions
+  query: JaegerQuery, search: JaegerSearch, seen: Set<string>, { name, notices, signal }: JaegerSourceOptions
 ): AsyncGenerator<readonly [traceId: string, spans: readonly Span[]], void> {
-  const seen = new Set<string>()
   const windows = [search]
   for (let searches = 0; windows.length > 0; searches += 1) {
     if (signal?.aborted === true) return

@@ -44,7 +44,8 @@ export async function * settleTraces (
   yield * open
 }
 
-async function pause (ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Resolves when the time is over, or the signal has come. */
+export async function pause (ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {
     await wait(ms, undefined, signal === undefined ? {} : { signal })
   } catch {

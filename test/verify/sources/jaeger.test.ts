@@ -190,6 +190,33 @@ t.test('a trace that is not settled is asked for again, until it is', async (t) 
   t.equal(once.length, trace.length)
 })
 
+t.test('traces of just now that Jaeger has not heard of yet are looked for again', async (t) => {
+  const first = makeTrace({ seed: 'first' })
+  const second = makeTrace({ seed: 'second' })
+  let searches = 0
+  const { url } = await startRecordedServer(t, ({ pathname }, response) => {
+    if (pathname !== '/api/v3/traces') {
+      answer(response, `{"result":${toOtlpJson(first).toString()}}`)
+      return
+    }
+    searches += 1
+    if (searches < 3) answer(response, recorded('v3-find-nothing.json'), 404)
+    else answer(response, `{"result":${toOtlpJson(searches === 3 ? first.slice(0, 5) : [...first, ...second]).toString()}}`)
+  })
+  const heard = hear()
+  const query = createJaegerQuery({ url, api: 'v3', timeoutMs: 10_000, notices: heard })
+  const now = { ...search, endMs: Date.now() }
+
+  const spans = await allSpans(searchJaeger(query, now, reading(heard, { isSettled: (trace) => trace.length > 5, waitMs: 600_000 })))
+  const asked = searches
+  const past = await allSpans(searchJaeger(query, search, reading(heard, { isSettled: () => false, waitMs: 600_000 })))
+
+  t.same(inOrder(spans), inOrder([...first, ...second]))
+  t.equal(asked, 4)
+  t.equal(past.length, first.length + second.length, 'what is long ago is not waited for')
+  t.same(heard.problems, [])
+})
+
 t.test('what was found is given when Jaeger goes away before it is settled', async (t) => {
   let answers = 0
   const { url } = await startRecordedServer(t, (_url, response) => {
@@ -200,7 +227,9 @@ t.test('what was found is given when Jaeger goes away before it is settled', asy
   const heard = hear()
   const query = createJaegerQuery({ url, api: 'v3', timeoutMs: 10_000, notices: heard })
 
-  const spans = await allSpans(searchJaeger(query, search, reading(heard, { isSettled: () => false, waitMs: 60_000 })))
+  const now = { ...search, endMs: Date.now() }
+
+  const spans = await allSpans(searchJaeger(query, now, reading(heard, { isSettled: () => false, waitMs: 60_000 })))
 
   t.equal(spans.length, 34)
   t.same(heard.problems, ['Could not read from Jaeger: the connection was cut'])
