@@ -34,6 +34,7 @@ const clean = makeTrace({ seed: 'clean' })
 const crossed = withAttributes(clean, spanNamed(clean, 'tool'), { 'user.id': 'mallory' })
 const file = (spans: typeof clean): string => `${toOtlpJson(spans).toString()}\n`
 
+// kill: in outcomeOf, say 0 wherever there are no findings.
 t.test('the exit code tells: 0 clean, 1 findings, 2 could not check', async (t) => {
   const folder = t.testdir({
     'clean.json': file(clean),

@@ -73,6 +73,7 @@ t.test('of a very long trace, the beginning and what matters is shown', async (t
   t.match(text, /▲/)
 })
 
+// kill: in oneLine, leave what is unprintable.
 t.test('nothing that a span says can draw on the terminal', async (t) => {
   const { reports, report } = threeTraces('mal\u001b[2J\u001b[31mlory\n✓ all is well\u202e\u0007')
 

@@ -146,6 +146,7 @@ async function startStore (t: Test, traces: readonly (readonly Span[])[]) {
   })
 }
 
+// kill: in findTraces, pass over whether a window is full.
 t.test('where there are more traces than were asked for at once, all of them are found, each once', async (t) => {
   const traces = Array.from({ length: 40 }, (_item, index) => makeTrace({ seed: `${index}`, tools: 0, startedAt: longAgo + index * index * 1_000_000 }))
   const { url, asked } = await startStore(t, traces)
@@ -190,6 +191,7 @@ t.test('a trace that is not settled is asked for again, until it is', async (t) 
   t.equal(once.length, trace.length)
 })
 
+// kill: in searchJaeger, search once.
 t.test('traces of just now that Jaeger has not heard of yet are looked for again', async (t) => {
   const first = makeTrace({ seed: 'first' })
   const second = makeTrace({ seed: 'second' })

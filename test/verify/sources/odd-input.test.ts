@@ -40,6 +40,7 @@ t.test('whatever bytes there are, nothing is thrown, and what is no trace is sai
   }), { numRuns: 2000 })
 })
 
+// kill: in spansOfLine, do not count the lines that are broken.
 t.test('whatever is cut off a file is said, unless it ends between two messages', async () => {
   const boundaries: Readonly<Record<string, readonly number[]>> = {
     lines: boundariesOf(lines, (byte) => byte === 0x0a),

@@ -45,6 +45,7 @@ t.test('the spans of a run, and of all runs of a thread, are read from a service
   })
 })
 
+// kill: in readServiceRuns, do not tell the reasons.
 t.test('what a service reports that no span shows is a problem, whatever its verdict', async (t) => {
   const told = {
     verdict: 'clean',

@@ -21,6 +21,7 @@ t.test('what is settled is told at once', async (t) => {
   t.same(await settle(part(5), [], {}), { told: [['a', 5]], asked: 0 })
 })
 
+// kill: in settleTraces, pass over whether a trace has grown.
 t.test('what is not is asked for again until it is, and has stopped growing', async (t) => {
   const isSettled = (spans: readonly Span[]): boolean => spans.length >= 8
 
