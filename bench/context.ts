@@ -161,7 +161,7 @@ function report (running: readonly Running[], measured: readonly Round[]): void 
     `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}\n`)
   console.log(formatTable([['', 'µs', 'ratio to a', 'in the rounds'], ...rows.map(({ id, title, cost, ratio }) =>
     [id.padEnd(5) + title, cost.median.toFixed(1), ratio.median.toFixed(2), `${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}`])]))
-  if (titles.has('e')) console.log('\ne: the whole service, with an embedded database in memory and an agent that answers with one text; one user per client; spans have ids and are not recorded')
+  if (titles.has('e')) console.log('\ne: the whole service, with an embedded database in memory and an agent that answers with one text; one user per client; spans are recorded for the check of inheritance, and not exported')
 
   const messages = Object.fromEntries(running.map(({ variant, messages }) => [variant.id, messages]))
   const figures = Object.fromEntries(rows.map(({ id, cost, ratio }) => [id, { microseconds: rounded(cost), ratio: rounded(ratio) }]))

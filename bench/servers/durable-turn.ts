@@ -5,7 +5,7 @@ import { startTelemetry } from '../../lib/telemetry/start-telemetry.ts'
 import { serveMeasured } from '../support/measured-server.ts'
 
 /**
- * The whole service, started as `npm start` does it without configuration: telemetry gives ids to spans and records none, the database is
+ * The whole service, started as `npm start` does it without configuration: telemetry records spans for the check of inheritance and exports none, the database is
  * the embedded one, in memory. The agent answers with one piece of text.
  */
 

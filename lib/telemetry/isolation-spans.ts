@@ -1,8 +1,9 @@
 import { SpanKind } from '@opentelemetry/api'
+import { ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT } from '@opentelemetry/semantic-conventions'
 import { attributes } from '../context/attributes.ts'
 import type { IsolationSpan } from '../protocol/run-isolation.ts'
 import type { Aliases } from './aliases.ts'
-import { otherAttributes, type SeenSpan } from './seen-span.ts'
+import type { SeenSpan } from './seen-span.ts'
 
 const kinds: Readonly<Record<SpanKind, IsolationSpan['kind']>> = {
   [SpanKind.INTERNAL]: 'internal',
@@ -36,7 +37,15 @@ function shownOf (span: SeenSpan, aliases: Aliases): IsolationSpan['attributes']
     return typeof id !== 'string' || aliases.isOwner(whose) ? id : aliases.of(kind, id)
   }
   const { userId, recipientUserId } = span
-  for (const [index, name] of otherAttributes.entries()) put(name, span.others[index])
+  // Shown as they are: nothing of what was said is in them, and no URL.
+  put(attributes.hop, span.hop)
+  put(attributes.eventType, span.eventType)
+  put(attributes.sequence, span.sequence)
+  put(attributes.baggageSent, span.baggageSent)
+  put(attributes.violation, span.violation)
+  put(attributes.errorType, span.errorType)
+  put(ATTR_SERVER_ADDRESS, span.serverAddress)
+  put(ATTR_SERVER_PORT, span.serverPort)
   put(attributes.userId, alias('user', userId, userId))
   put(attributes.threadId, alias('thread', span.threadId, userId))
   put(attributes.runId, alias('run', span.runId, userId))

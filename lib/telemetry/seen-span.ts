@@ -22,15 +22,15 @@ export interface SeenSpan {
   readonly connectionId: unknown
   readonly recipientUserId: unknown
   readonly recipientThreadId: unknown
-  /** The values of `otherAttributes`, in their order. */
-  readonly others: readonly unknown[]
+  readonly hop: unknown
+  readonly eventType: unknown
+  readonly sequence: unknown
+  readonly baggageSent: unknown
+  readonly violation: unknown
+  readonly errorType: unknown
+  readonly serverAddress: unknown
+  readonly serverPort: unknown
 }
-
-/** What is shown as it is: nothing of what was said, and no URL. */
-export const otherAttributes = [
-  attributes.hop, attributes.eventType, attributes.sequence, attributes.baggageSent, attributes.violation, attributes.errorType,
-  ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT
-] as const
 
 export function toSeenSpan (span: ReadableSpan): SeenSpan {
   const { traceId, spanId } = span.spanContext()
@@ -51,7 +51,14 @@ export function toSeenSpan (span: ReadableSpan): SeenSpan {
     connectionId: said[attributes.connectionId],
     recipientUserId: said[attributes.recipientUserId],
     recipientThreadId: said[attributes.recipientThreadId],
-    others: otherAttributes.map((name) => said[name])
+    hop: said[attributes.hop],
+    eventType: said[attributes.eventType],
+    sequence: said[attributes.sequence],
+    baggageSent: said[attributes.baggageSent],
+    violation: said[attributes.violation],
+    errorType: said[attributes.errorType],
+    serverAddress: said[ATTR_SERVER_ADDRESS],
+    serverPort: said[ATTR_SERVER_PORT]
   }
 }
 
