@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Finding } from '../verify/report.ts'
 import { findCrossed, gatherCast, type Member } from './isolation/cast.ts'
+import { Gathering } from './isolation/gathering.ts'
 import { Lockstep } from './isolation/lockstep.ts'
 import type { Observer } from './isolation/observe.ts'
 import { playRounds } from './isolation/rounds.ts'
@@ -76,8 +77,10 @@ export async function testIsolation (subject: IsolationSubject, options: Isolati
     const cast = await gatherCast(stage, users)
     const { lockstep } = seen.observer
     const played = await playRounds(cast, { agent: staging.agent, content, lockstep, midway: seen.midway })
+    seen.observer.requests.begin(cast.length)
     const visited = await Promise.all(cast.map(async (member) => await visitAs(member, cast, stage, visit)))
     const crossed = await findCrossed(stage, cast)
+    seen.observer.requests.begin(1)
     forget()
     const remains = await findRemains(stage, cast, seen.observer)
     const { findings, incomplete } = await stage.verify()
@@ -111,6 +114,7 @@ function createObserver () {
   let steps = 0
   const observer: Observer = {
     lockstep: new Lockstep(),
+    requests: new Gathering(),
     going: new Set(),
     stepped ({ threadId }) {
       steps += 1

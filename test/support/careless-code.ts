@@ -22,8 +22,8 @@ const lastVisitor = defineAgent({
   name: 'last-visitor',
   async * run ({ content }) {
     lastContent = content
-    yield { type: 'thinking', message: 'Reading' }
-    yield { type: 'text', text: `You said ${lastContent}` }
+    yield { type: 'text', text: 'You said ' }
+    yield { type: 'text', text: lastContent }
   }
 })
 

@@ -24,16 +24,6 @@ for (const [title, subject] of Object.entries(careful)) {
   })
 }
 
-// kill: the lockstep lets each run go on at once; the module variables are then found by chance only.
-for (const { title, subject, options, told } of carelessCode) {
-  t.test(`${title} is caught`, async (t) => {
-    const report = await testIsolation(subject, { users: 2, ...options })
-
-    t.notOk(report.passed)
-    t.ok(report.problems.some((problem) => told.test(problem)), report.problems.join('\n'))
-  })
-}
-
 t.test('whoever wants an error is told all problems in one', async (t) => {
   const [first] = carelessCode
   t.ok(first)

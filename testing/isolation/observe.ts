@@ -3,11 +3,14 @@ import { bindIterable } from '../../lib/context/bind.ts'
 import { currentRun, tryCurrentIdentity } from '../../lib/context/current-thread.ts'
 import type { RunIdentity } from '../../lib/context/identity.ts'
 import type { Tool, ToolCall } from '../../lib/tools/define-tool.ts'
+import type { Gathering } from './gathering.ts'
 import type { Lockstep } from './lockstep.ts'
 
 /** What is seen from around the foreign code while it works. */
 export interface Observer {
   readonly lockstep: Lockstep
+  /** Requests, of which those to one route go on together. */
+  readonly requests: Gathering
   /** Called for each step of foreign code that ends. */
   stepped (identity: RunIdentity): void
   /** A sentence that says where the identity was another one. */

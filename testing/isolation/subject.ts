@@ -70,16 +70,16 @@ function inputOf ({ input }: Tool, words: string): unknown {
   return { ...typeof created === 'object' && created !== null ? created : {}, ...Object.fromEntries(texts) }
 }
 
-/** Registered behind the plugin: sees the context in which the plugin's hooks let a request go on. */
+/** Registered behind the plugin: sees the context in which the plugin's hooks let a request go on, and has handlers begin together. */
 function watchRequests (observer: Observer): FastifyPluginAsync {
   return fp(async (app) => {
-    const compare = (userId: string, where: string): void => {
+    app.addHook('preHandler', (request, _reply, done) => {
+      const { config, url = '' } = request.routeOptions
+      if (config.public === true || request.is404) return done()
+      const { userId } = request.caller
       const found = tryCurrentIdentity()?.userId
-      if (found !== userId) observer.wrong(`A request of ${userId} came to its handler ${where} as ${found ?? 'nobody'}`)
-    }
-    app.addHook('preHandler', async (request) => {
-      if (request.routeOptions.config.public === true || request.is404) return
-      compare(request.caller.userId, request.routeOptions.url ?? '')
+      if (found !== userId) observer.wrong(`A request of ${userId} came to its handler ${url} as ${found ?? 'nobody'}`)
+      observer.requests.come(`${request.method} ${url}`, done)
     })
   }, { name: 'isolation-watch' })
 }
