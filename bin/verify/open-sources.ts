@@ -54,11 +54,11 @@ function readSource (source: NamedSource, options: OpenSourcesOptions): AsyncGen
 }
 
 /** Whether there is nothing more to wait for: all is there, or it has been silent for so long that nothing more will come. */
-function isSettledBy ({ command: { lateMs, waitMs }, profile }: OpenSourcesOptions): (spans: readonly Span[]) => boolean {
+function isSettledBy ({ command: { lateMs, openRunMs, waitMs }, profile }: OpenSourcesOptions): (spans: readonly Span[]) => boolean {
   return (spans) => {
     const lastMs = spans.reduce((last, { startedAt, endedAt }) => Math.max(last, startedAt, endedAt ?? 0), 0) / 1000
     if (Date.now() - lastMs > lateMs + waitMs) return true
     const traces = Map.groupBy(spans, ({ traceId }) => traceId)
-    return [...traces.values()].every((trace) => verifyTrace(trace, { profile, lateMs }).incomplete.length === 0)
+    return [...traces.values()].every((trace) => verifyTrace(trace, { profile, lateMs, openRunMs }).incomplete.length === 0)
   }
 }

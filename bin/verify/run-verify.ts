@@ -87,6 +87,7 @@ async function verifyAll ({ command, profile, notices, output, file, signal, ter
   const report = await verifyStream(eachSpan(pieces), {
     profile,
     lateMs: command.lateMs,
+    openRunMs: command.openRunMs,
     signal,
     onTrace: async (trace) => {
       const text = output.trace(trace)

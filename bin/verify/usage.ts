@@ -27,6 +27,7 @@ What is right
   --profile <file>       hops and attribute names of your own service, as JSON; docs/verify.md has an example
   --baggage-host <host>  where baggage may go, as host or host:port; may be given several times. BAGGAGE_HOSTS is read as well
   --late <time>          how long a trace has to be silent before something is missing; 10s by default
+  --open-run <time>      how long a run may be silent before its end is missing; 10m by default
   --wait <time>          how long to wait for such traces, of Jaeger or a service; 30s by default
   --timeout <time>       how long to wait for an answer; 10s by default
 

@@ -31,6 +31,7 @@ export interface VerifyCommand {
   readonly profilePath: string | undefined
   readonly baggageHosts: readonly string[]
   readonly lateMs: number
+  readonly openRunMs: number
   readonly waitMs: number
   readonly timeoutMs: number
   readonly format: Format
@@ -65,6 +66,7 @@ const options = {
   profile: { type: 'string' },
   'baggage-host': { type: 'string', multiple: true },
   late: { type: 'string', default: '10s' },
+  'open-run': { type: 'string', default: '10m' },
   wait: { type: 'string', default: '30s' },
   timeout: { type: 'string', default: '10s' },
   format: { type: 'string', default: 'text' },
@@ -110,6 +112,7 @@ function toCommand (
     profilePath: values.profile,
     baggageHosts: [...listed, ...values['baggage-host'] ?? []].map((host) => host.trim()).filter((host) => host !== ''),
     lateMs: toDuration('--late', values.late),
+    openRunMs: toDuration('--open-run', values['open-run']),
     waitMs: toDuration('--wait', values.wait),
     timeoutMs: toDuration('--timeout', values.timeout),
     format,

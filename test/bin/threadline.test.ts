@@ -42,6 +42,7 @@ t.test('the exit code tells: 0 clean, 1 findings, 2 could not check', async (t) 
     'cut.json': file(makeTrace({ seed: 'other' })) + file(clean).slice(0, 100),
     'both.json': file(crossed) + file(clean).slice(0, 100),
     'fresh.json': file(makeTrace({ seed: 'fresh', startedAt: Date.now() * 1000 })),
+    'endless.json': file(makeTrace({ seed: 'endless', startedAt: (Date.now() - 20_000) * 1000 }).filter(({ attributes }) => attributes['threadline.event.type'] !== 'agent_completed')),
     'none.json': '{"resourceSpans":[]}',
     directory: { 'a.json': file(makeTrace({ seed: 'a' })), 'b.json': file(makeTrace({ seed: 'b' })), 'README.md': '# Traces' }
   })
@@ -52,12 +53,14 @@ t.test('the exit code tells: 0 clean, 1 findings, 2 could not check', async (t) 
     [['both.json'], 1, /▲ CTX004(?:.|\n)*line 2 is no complete JSON/],
     [['cut.json'], 2, /1 trace, 0 incomplete, 1 clean\n.*line 2 is no complete JSON/],
     [['fresh.json'], 2, /1 trace, 1 incomplete, 0 clean/],
+    [['endless.json'], 2, /has told no agent_completed, yet/],
+    [['endless.json', '--open-run', '1s'], 1, /CTX008/],
     [['none.json'], 2, /No trace was found/],
     [['nowhere.json'], 2, /nowhere\.json: it does not exist/],
     [['clean.json', 'nowhere.json'], 2, /nowhere\.json: it does not exist/]
   ]
   await Promise.all(cases.map(async ([paths, code, output]) => {
-    const result = await run(paths.map((path) => join(folder, path)))
+    const result = await run(paths.map((path) => path.endsWith('.json') || path === 'directory' ? join(folder, path) : path))
 
     t.equal(result.code, code, paths.join(' '))
     t.match(result.stdout, output, paths.join(' '))

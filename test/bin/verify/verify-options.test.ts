@@ -18,6 +18,7 @@ t.test('without more than a path, everything is as it is told', async (t) => {
     profilePath: undefined,
     baggageHosts: [],
     lateMs: 10_000,
+    openRunMs: 600_000,
     waitMs: 30_000,
     timeoutMs: 10_000,
     format: 'text',
