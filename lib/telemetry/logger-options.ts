@@ -1,4 +1,5 @@
 import { logContext } from './log-context.ts'
+import { exportLine } from './log-export.ts'
 import { redactQuery, secretParameters } from './redact-query.ts'
 
 /** What is read of a Fastify request. */
@@ -35,7 +36,14 @@ export const loggerOptions = {
       method, url: redactQuery(url), host, remoteAddress: ip, ...(remotePort === undefined ? {} : { remotePort })
     })
   },
-  hooks: { streamWrite: redactLine }
+  hooks: { streamWrite: finishLine }
+}
+
+/** What is written is what is exported: nothing leaves but this text. */
+function finishLine (line: string): string {
+  const redacted = redactLine(line)
+  exportLine(redacted)
+  return redacted
 }
 
 function redactLine (line: string): string {
