@@ -14,8 +14,8 @@ const kills: readonly TestedKill[] = [
   {
     what: 'the per-message enterThread',
     file: 'lib/gateway/receive-frame.ts',
-    line: '      await enterThread(identity, () => answeringErrors(view, options.logger, async () => {',
-    becomes: '      await ((_identity: unknown, fn: () => Promise<void>, _options: unknown) => fn())(identity, () => answeringErrors(view, options.logger, async () => {',
+    line: '      return await enterThread(identity, () => answeringErrors(view, options.logger, async () => {',
+    becomes: '      return await (<T>(_identity: unknown, fn: () => T, _options: unknown) => fn())(identity, () => answeringErrors(view, options.logger, async () => {',
     test: 'test/acceptance/mission.test.ts'
   },
   {

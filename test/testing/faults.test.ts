@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { allFaults } from '../../testing/all-faults.ts'
 import { openStage } from '../../testing/stage.ts'
@@ -6,6 +7,13 @@ import { openStage } from '../../testing/stage.ts'
 
 t.test('every fault has a name of its own', async (t) => {
   t.equal(new Set(allFaults.map(({ name }) => name)).size, allFaults.length)
+})
+
+t.test('the line that each kill takes away is there, once', async (t) => {
+  for (const { name, kill: { file, line } } of allFaults) {
+    const source = await readFile(new URL(`../../${file}`, import.meta.url), 'utf8')
+    t.equal(source.split(line).length, 2, `${name}: ${file}`)
+  }
 })
 
 for (const fault of allFaults) {

@@ -13,8 +13,8 @@ export const lostBeforeHandler: Fault = {
   kill: {
     what: 'the identity that each frame enters once its thread has been checked',
     file: 'lib/gateway/receive-frame.ts',
-    line: '      await enterThread(identity, () => answeringErrors(view, options.logger, async () => {',
-    becomes: '      await ((_identity: unknown, fn: () => Promise<void>, _options: unknown) => fn())(identity, () => answeringErrors(view, options.logger, async () => {'
+    line: '      return await enterThread(identity, () => answeringErrors(view, options.logger, async () => {',
+    becomes: '      return await (<T>(_identity: unknown, fn: () => T, _options: unknown) => fn())(identity, () => answeringErrors(view, options.logger, async () => {'
   },
   async provoke (stage) {
     const tabs = await Promise.all(['alice', 'bob'].map(async (userId) => {
