@@ -6,11 +6,6 @@ import type { SeenSpan } from './seen-span.ts'
 const partitions = 64
 const bufferedCharacters = 64 * 1024
 
-const fields = [
-  'traceId', 'spanId', 'parentSpanId', 'name', 'kind', 'startedAt', 'endedAt', 'failed', 'service', 'hop', 'user', 'thread', 'run', 'request', 'connection',
-  'recipientUser', 'recipientThread', 'eventType', 'sequence', 'baggageSent', 'host', 'port', 'errorType'
-] as const satisfies readonly (keyof SeenSpan)[]
-
 /** One partition: what is waiting to be written, and the file. */
 interface Partition { readonly path: string, readonly file: FileHandle, text: string }
 
@@ -50,7 +45,7 @@ export class Spill {
       const partition = this.#partitions[hashOf(traceId, this.#seed) % partitions]
       if (partition === undefined) continue
       for (const span of spans) {
-        partition.text += `${JSON.stringify(fields.map((field) => span[field]))}\n`
+        partition.text += `${JSON.stringify(span)}\n`
         if (partition.text.length >= bufferedCharacters) await flush(partition)
       }
     }
@@ -76,16 +71,10 @@ async function flush (partition: Partition): Promise<void> {
 async function * spansOf ({ path }: Partition): AsyncGenerator<SeenSpan> {
   const file = await open(path)
   try {
-    for await (const line of file.readLines()) yield parse(line)
+    for await (const line of file.readLines()) yield JSON.parse(line) as SeenSpan // written by this class
   } finally {
     await file.close()
   }
-}
-
-function parse (line: string): SeenSpan {
-  const values = JSON.parse(line) as readonly unknown[]
-  const entries = fields.map((field, index) => [field, values[index] ?? undefined]) // JSON writes undefined as null
-  return Object.fromEntries(entries) // written by this class, field by field
 }
 
 async function remove (folder: string, opened: readonly Partition[]): Promise<void> {

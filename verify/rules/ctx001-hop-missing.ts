@@ -33,7 +33,7 @@ class SeenHops {
   }
 }
 
-function keyOf (name: string, run: string | undefined): string { return JSON.stringify([name, run]) }
+function keyOf (name: string, run: string | undefined): string { return `${name}\n${run ?? ''}` }
 
 function missingBefore (node: Node, seen: SeenHops, order: readonly string[]): readonly Judgement[] {
   const { hop, hopAbove } = node

@@ -4,8 +4,15 @@ import { judge, nameOf, type Judgement, type Rule } from './rule.ts'
 
 const parts: readonly IdentityPart[] = ['user', 'thread', 'run']
 
-/** The nearest span, from here upwards, that carries each part. */
-type Carried = Readonly<Partial<Record<IdentityPart, Node>>>
+/** What the way to a span, and the span itself, have told. */
+interface Way {
+  /** The nearest span, from here upwards, that carries each part. */
+  readonly carried: Readonly<Partial<Record<IdentityPart, Node>>>
+  /** Parts that a span was found without, and no span since then has carried. */
+  readonly lost: readonly IdentityPart[]
+}
+
+const beginning: Way = { carried: {}, lost: [] }
 
 /**
  * CTX002: a hop without what it has to carry, or without what the spans above it carry. Other spans may carry nothing, but for those
@@ -13,27 +20,34 @@ type Carried = Readonly<Partial<Record<IdentityPart, Node>>>
  */
 export const identityMissing: Rule = ({ nodes }, profile) => {
   const judgements: Judgement[] = []
-  const carried: Carried[] = []
-  const lost: ReadonlySet<IdentityPart>[] = []
+  const ways: Way[] = []
   for (const node of nodes) {
-    const above: Carried = node.parent === undefined ? {} : carried[node.parent.position] ?? {}
-    const lostAbove: ReadonlySet<IdentityPart> = node.parent === undefined ? new Set() : lost[node.parent.position] ?? new Set()
+    const above = (node.parent === undefined ? undefined : ways[node.parent.position]) ?? beginning
     const missing = missingOn(node, above, profile)
-    const fresh = missing.filter((part) => !lostAbove.has(part))
+    const fresh = missing.filter((part) => !above.lost.includes(part))
     if (fresh.length > 0) judgements.push(tell(node, fresh, above))
-    const own = parts.filter((part) => node.span[part] !== undefined)
-    carried.push(own.length === 0 ? above : { ...above, ...Object.fromEntries(own.map((part) => [part, node])) })
-    lost.push(missing.length === 0 && lostAbove.size === 0 ? lostAbove : new Set([...lostAbove, ...missing].filter((part) => !own.includes(part))))
+    ways.push(goOn(above, node, missing))
   }
   return judgements
 }
 
-function missingOn (node: Node, above: Carried, profile: Profile): readonly IdentityPart[] {
+function goOn (above: Way, node: Node, missing: readonly IdentityPart[]): Way {
+  const { user, thread, run } = node.span
+  if (user === undefined && thread === undefined && run === undefined && missing.length === 0) return above
+  const carried = {
+    ...above.carried,
+    ...(user === undefined ? {} : { user: node }),
+    ...(thread === undefined ? {} : { thread: node }),
+    ...(run === undefined ? {} : { run: node })
+  }
+  if (missing.length === 0 && above.lost.length === 0) return { carried, lost: above.lost }
+  return { carried, lost: parts.filter((part) => node.span[part] === undefined && (missing.includes(part) || above.lost.includes(part))) }
+}
+
+function missingOn (node: Node, { carried }: Way, profile: Profile): readonly IdentityPart[] {
   const { hop, apart, span } = node
   if (hop === undefined && !isCarrier(node, profile)) return []
-  const inherited = apart ? [] : parts.filter((part) => above[part] !== undefined)
-  const needed = new Set([...hop?.carries ?? [], ...inherited])
-  return parts.filter((part) => needed.has(part) && span[part] === undefined)
+  return parts.filter((part) => span[part] === undefined && (hop?.carries.includes(part) === true || (!apart && carried[part] !== undefined)))
 }
 
 /** Of a service that makes hops: another one below it has its own ways. */
@@ -42,9 +56,9 @@ function isCarrier ({ span: { name, kind, service }, hopAbove }: Node, { carrier
   return carriers.some((carrier) => carrier.kind === kind && (name === carrier.name || name.startsWith(`${carrier.name} `)))
 }
 
-function tell (node: Node, missing: readonly IdentityPart[], above: Carried): Judgement {
-  const lastRight = missing.map((part) => above[part]).find((carrier) => carrier !== undefined) ?? node.hopAbove
-  const expected = missing.map((part) => above[part]?.span[part] === undefined ? `a ${part}` : `${part} ${above[part].span[part]}`)
+function tell (node: Node, missing: readonly IdentityPart[], { carried }: Way): Judgement {
+  const lastRight = missing.map((part) => carried[part]).find((carrier) => carrier !== undefined) ?? node.hopAbove
+  const expected = missing.map((part) => carried[part]?.span[part] === undefined ? `a ${part}` : `${part} ${carried[part].span[part]}`)
   return judge(node, {
     message: `${nameOf(node)} carries no ${missing.join(' and no ')}`,
     expected: expected.join(', '),
