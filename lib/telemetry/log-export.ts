@@ -1,4 +1,4 @@
-import { logs, SeverityNumber, type AnyValue, type Attributes, type Logger } from '@opentelemetry/api'
+import { logs, SeverityNumber, type Attributes, type Logger } from '@opentelemetry/api'
 import { attributes } from '../context/attributes.ts'
 
 /** What pino writes; the rest are the fields of the call and of the `mixin`. */
@@ -49,7 +49,7 @@ function severityOf (level: number): SeverityNumber {
 
 function attributesOf (line: Line): Attributes {
   const fields = Object.entries(line).filter(([name]) => !notAttributes.includes(name))
-  return Object.fromEntries(fields.map(([name, value]) => [conventional[name] ?? name, value as AnyValue])) // it was read from JSON
+  return Object.fromEntries(fields.map(([name, value]) => [conventional[name] ?? name, value]))
 }
 
 /** An error as pino's serializer writes it, as the conventions for exceptions name it. */
