@@ -3,7 +3,8 @@
 # A Postgres and a Redis of this checkout's own, for tests and development: loopback only, on free ports, with passwords
 # made at each start, and with data that `stop` deletes.
 #
-#   scripts/services.sh start    installs what is missing (Debian, as root), starts both; does nothing when both run
+#   scripts/services.sh install  installs what is missing (Debian, as root), also the `promtool` that tests the alert rules
+#   scripts/services.sh start    the same for both servers, and starts them; does nothing when both run
 #   scripts/services.sh env      prints DATABASE_URL=… and REDIS_URL=… for: export $(scripts/services.sh env)
 #   scripts/services.sh stop     ends what `start` began, and nothing else; does nothing when nothing runs
 #
@@ -40,8 +41,9 @@ postgres_bin () {
   return 1
 }
 
+# Takes the names of further packages.
 install_missing () {
-  local missing=()
+  local missing=("$@")
   postgres_bin > /dev/null || missing+=(postgresql)
   if ! command -v redis-server > /dev/null || ! command -v redis-cli > /dev/null; then missing+=(redis-server); fi
   [ ${#missing[@]} -gt 0 ] || return 0
@@ -210,15 +212,19 @@ start () {
   say 'Postgres and Redis run'
 }
 
+install () {
+  if command -v promtool > /dev/null; then install_missing; else install_missing prometheus; fi
+}
+
 print_env () {
   both_answer || fail 'not running: scripts/services.sh start'
   sed -n -E '/^(DATABASE_URL|REDIS_URL)=/p' "$state"
 }
 
-usage () { sed -n '3,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage () { sed -n '3,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 case "${1:-}" in
-  start | stop)
+  install | start | stop)
     mkdir -p "$run" && chmod 755 "$run"
     exec 9> "$run/services.lock"
     flock -w $((install_timeout + 2 * start_timeout)) 9 || fail 'another start or stop takes too long'
