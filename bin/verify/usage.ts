@@ -36,7 +36,7 @@ What is told
   --output, -o <file>    where to; the standard output without it
   --max-findings <count> how many findings are told; 100 by default
   --docs-url <url>       where the documents of the rules are, for links to them
-  --verbose, -v          clean and incomplete traces as well
+  --verbose, -v          clean and incomplete traces as well, hop by hop
   --help, -h
 
 Exit code: 0 all is clean, 1 there are findings, 2 not everything could be checked, or nothing was found.

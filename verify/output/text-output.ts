@@ -10,7 +10,7 @@ import { helpOf } from './rule-help.ts'
 
 export interface TextOptions extends OutputOptions {
   readonly paint: Paint
-  /** A line for each trace that is clean, and why each is incomplete that is. */
+  /** The hops of traces that are clean as well, and those of incomplete ones with the reasons why they are. */
   readonly isVerbose: boolean
 }
 
@@ -35,8 +35,12 @@ function traceText (report: TraceReport, left: number, options: TextOptions): st
   const { traceId, spans, verdict, incomplete } = report
   const title = `Trace ${oneLine(traceId)} · ${counted(spans, 'span')}`
   switch (verdict) {
-    case 'clean': return isVerbose ? `${paint('green', '✓')} ${title}\n` : ''
-    case 'incomplete': return isVerbose ? lines([`${paint('yellow', '?')} ${title}`, ...incomplete.slice(0, maxReasons).map((reason) => `    ${oneLine(reason, 500)}`)]) : ''
+    case 'clean': return isVerbose ? lines([`${paint('green', '✓')} ${title}`, ...hopLines(report, paint, options), '']) : ''
+    case 'incomplete': {
+      if (!isVerbose) return ''
+      const reasons = incomplete.slice(0, maxReasons).map((reason) => `    ${oneLine(reason, 500)}`)
+      return lines([`${paint('yellow', '?')} ${title}`, ...reasons, ...hopLines(report, paint, options), ''])
+    }
     case 'findings': {
       if (left <= 0) return ''
       const shown = { ...report, findings: report.findings.slice(0, left) }

@@ -28,7 +28,7 @@ t.test('a finding is shown below its hop, with where it was last right, between 
   t.match(text, /\? Not everything could be checked: 3 traces, 1 incomplete, 1 clean\n {4}Trace [0-9a-f]{32}: /)
 })
 
-t.test('clean traces are a number, or a line each where it is asked for', async (t) => {
+t.test('clean traces are a number, or told hop by hop where it is asked for', async (t) => {
   const traces = ['a', 'b'].map((seed) => makeTrace({ seed }))
   const reports = traces.map((spans) => verifyTrace(spans, { nowMs: muchLater }))
   const outcome = { report: verify(traces.flat(), { nowMs: muchLater }), problems: [], notes: ['x.md is no trace file'], exitCode: 0 }
@@ -38,6 +38,8 @@ t.test('clean traces are a number, or a line each where it is asked for', async 
 
   t.equal(short, 'x.md is no trace file\n✓ 2 traces, 40 spans: identity was never lost and never crossed\n')
   t.equal(verbose.split('\n').filter((line) => /^✓ Trace [0-9a-f]{32} · 20 spans$/.test(line)).length, 2)
+  t.equal(verbose.match(/^ +0\.0 ms {2}socket\.receive +user \S+ · thread \S+ · run /gm)?.length, 2)
+  t.equal(verbose.match(/^ +12\.0 ms +tool "execute_tool search" +user \S+ · thread /gm)?.length, 2)
 })
 
 t.test('what could not be read is told, and nothing is called right then', async (t) => {
