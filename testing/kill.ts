@@ -6,8 +6,8 @@ import { parse } from '@babel/parser'
 import type { Kill } from './fault.ts'
 import { applied, killEnvironment, killSource, urlOfKill } from './kill-order.ts'
 
-/** A program that ran without one of the product's protections. */
-export interface KilledProgram {
+/** A program that has ended. */
+export interface EndedProgram {
   /** Null when it had to be ended. */
   readonly exitCode: number | null
   readonly output: string
@@ -23,7 +23,7 @@ export interface ProgramOptions {
  * another. Rejects when the kill did not hit: the line does not occur exactly once, what it leaves is no program, or no process has
  * loaded the file.
  */
-export async function runKilled (kill: Kill, args: readonly string[], options: ProgramOptions): Promise<KilledProgram> {
+export async function runKilled (kill: Kill, args: readonly string[], options: ProgramOptions): Promise<EndedProgram> {
   const folder = await mkdtemp(join(tmpdir(), 'threadline-kill-'))
   try {
     await checkSyntax(kill)
@@ -39,7 +39,7 @@ export async function runKilled (kill: Kill, args: readonly string[], options: P
 }
 
 /** Runs a program of the project with all of its protections. */
-export async function runProgram (args: readonly string[], { env, timeLimitMs }: ProgramOptions): Promise<KilledProgram> {
+export async function runProgram (args: readonly string[], { env, timeLimitMs }: ProgramOptions): Promise<EndedProgram> {
   const child = spawn(process.execPath, args, { cwd: join(import.meta.dirname, '..'), stdio: ['ignore', 'pipe', 'pipe'], env })
   let output = ''
   const gather = (chunk: string): void => { output += chunk }
