@@ -46,6 +46,7 @@ const allowed: readonly Case[] = [
   { title: 'the version, from the library', path: 'lib/telemetry/resource.ts', source: "import p from '../../package.json' with { type: 'json' }" },
   { title: 'one storage, in the context', path: 'lib/context/context-manager.ts', source: "import { AsyncLocalStorage } from 'node:async_hooks'\nexport const storage = new AsyncLocalStorage()" },
   { title: 'a name that only begins alike', path: 'lib/context/enter.ts', source: 'export function enterWithin () {}' },
+  { title: 'passing on, in an entry of the package', path: 'exports/context.ts', source: "export { a } from '../lib/context/a.ts'" },
   { title: 'enterWith by its name, in the rule against it', path: 'eslint/no-enter-with.ts', source: "export const forbidden = 'enterWith'" },
   { title: 'enterWith, in a fault', path: 'testing/faults/entered.ts', source: 'storage.enterWith(1)' },
   { title: 'a forbidden word in a comment', path: 'lib/engine/run.ts', source: '// enterWith is banned; so is import fastify\nexport const a = 1' }
