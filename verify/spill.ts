@@ -45,7 +45,7 @@ export class Spill {
       const partition = this.#partitions[hashOf(traceId, this.#seed) % partitions]
       if (partition === undefined) continue
       for (const span of spans) {
-        partition.text += `${JSON.stringify(span)}\n`
+        partition.text += `${lineOf(span)}\n`
         if (partition.text.length >= bufferedCharacters) await flush(partition)
       }
     }
@@ -60,6 +60,11 @@ export class Spill {
   }
 
   async remove (): Promise<void> { await remove(this.#folder, this.#partitions) }
+}
+
+/** JSON on one line, in the eyes of Node's `readLines` too: it ends lines at two characters that JSON may have in its texts. */
+function lineOf (span: SeenSpan): string {
+  return JSON.stringify(span).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029')
 }
 
 async function flush (partition: Partition): Promise<void> {

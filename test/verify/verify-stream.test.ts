@@ -48,6 +48,14 @@ t.test('what does not fit into memory is verified as if it did, and leaves no fi
   t.same(await readdir(directory), [])
 })
 
+t.test('line breaks of every kind in what spans say do no harm to files', async (t) => {
+  const odd = traces.slice(2, 10).map((spans) => spans.map((span) => ({ ...span, name: `${span.name} \n\r\u0085\u2028\u2029` })))
+
+  const report = await verifyStream(interleaved(odd), { nowMs: muchLater, maxSpansInMemory: 60 })
+
+  t.match(report, { verdict: 'clean', traces: { checked: 8, clean: 8 } })
+})
+
 t.test('each trace is told, whole, and waited for', async (t) => {
   const told: TraceReport[] = []
   let waiting = 0
