@@ -10,9 +10,12 @@ export interface United {
 }
 
 const compared = [
-  'parentSpanId', 'name', 'kind', 'hop', 'user', 'thread', 'run', 'request', 'connection', 'recipientUser', 'recipientThread', 'eventType', 'sequence',
-  'baggageSent', 'host'
+  'parentSpanId', 'name', 'kind', 'service', 'failed', 'hop', 'user', 'thread', 'run', 'request', 'connection', 'recipientUser', 'recipientThread', 'eventType', 'sequence',
+  'baggageSent', 'host', 'port', 'errorType'
 ] as const satisfies readonly (keyof SeenSpan)[]
+
+/** What a span does not change once it has said it. */
+const lasting = ['user', 'thread', 'run', 'recipientUser', 'recipientThread'] as const satisfies readonly (keyof SeenSpan)[]
 
 /** A span that was read twice, from two files or two pages, is one. Of one that was read while it was open and again, the later is kept. */
 export function uniteDuplicates (traceId: string, seen: readonly SeenSpan[]): United {
@@ -25,14 +28,15 @@ export function uniteDuplicates (traceId: string, seen: readonly SeenSpan[]): Un
       continue
     }
     const known = byId.get(span.spanId)
-    const isOngoing = known !== undefined && known.endedAt === undefined && span.endedAt !== undefined
-    if (known === undefined || isOngoing) byId.set(span.spanId, span)
-    else if ((known.endedAt === undefined) === (span.endedAt === undefined) && !isSame(known, span)) contradictory.add(span.spanId)
+    if (known === undefined || (known.endedAt === undefined && span.endedAt !== undefined)) byId.set(span.spanId, span)
+    if (known !== undefined && contradicts(known, span)) contradictory.add(span.spanId)
   }
   const contradictions = [...contradictory].map((spanId) => `Two different spans have the id ${spanId}`)
   return { spans: [...byId.values()], contradictions, strangers }
 }
 
-function isSame (one: SeenSpan, other: SeenSpan): boolean {
-  return compared.every((field) => one[field] === other[field])
+/** One that is open may have things to say yet. */
+function contradicts (one: SeenSpan, other: SeenSpan): boolean {
+  if ((one.endedAt === undefined) === (other.endedAt === undefined)) return compared.some((field) => one[field] !== other[field])
+  return lasting.some((field) => one[field] !== undefined && other[field] !== undefined && one[field] !== other[field])
 }

@@ -42,13 +42,14 @@ const rules: Readonly<Record<RuleId, Rule>> = {
   CTX010: twoUsers
 }
 
-/** What is checked of a trace in which no message goes its way. */
-const withoutHops: readonly RuleId[] = ['CTX006', 'CTX009', 'CTX010']
+/** What is checked of a trace in which no message goes its way: what needs no hop to be wrong. */
+const withoutHops: readonly RuleId[] = ['CTX004', 'CTX006', 'CTX007', 'CTX009', 'CTX010']
 
 /**
  * Verifies the spans of one trace, in any order. Pure; it never throws, whatever the spans hold. A trace is settled when all of its spans have
  * ended and nothing has been heard of it for long enough; before that, what is missing is a reason in `incomplete`. What is crossed is a
- * finding at once. A trace without a hop of the profile is only checked for orphans, baggage and a second user.
+ * finding at once. A trace without a hop of the profile is only checked for orphans, baggage, a second user and wrong
+ * recipients.
  */
 export function verifyTrace (spans: Iterable<Span>, options: VerifyOptions = {}): TraceReport {
   const { profile = threadlineProfile } = options

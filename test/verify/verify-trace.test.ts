@@ -63,7 +63,7 @@ t.test('nothing is clean before it is settled', async (t) => {
   t.match(verifyTrace([], { nowMs: muchLater }), { verdict: 'incomplete', spans: 0 })
 })
 
-t.test('a trace without a hop is only checked for orphans, baggage and a second user', async (t) => {
+t.test('a trace without a hop is only checked for orphans, baggage, a second user and wrong recipients', async (t) => {
   const health: Span = { ...engine, spanId: '00000000000000a0', parentSpanId: undefined, name: 'GET /health', kind: 'server', attributes: {} }
   const query: Span = { ...health, spanId: '00000000000000a1', parentSpanId: health.spanId, name: 'chat', kind: 'client', attributes: { [names.user]: 'alice' } }
   const other = { ...query, spanId: '00000000000000a2', attributes: { [names.user]: 'bob', [names.baggageSent]: true } }
@@ -71,6 +71,11 @@ t.test('a trace without a hop is only checked for orphans, baggage and a second 
   t.match(verifyTrace([health, query], { nowMs: muchLater }), { verdict: 'clean', hops: [] })
   t.match(verifyTrace([health, query, other], { nowMs: muchLater }).findings.map(({ rule }) => rule), ['CTX009', 'CTX010'])
   t.match(verifyTrace([query], { nowMs: muchLater }).findings.map(({ rule }) => rule), ['CTX006'])
+
+  const below = { ...query, spanId: '00000000000000a3', parentSpanId: query.spanId, attributes: { [names.user]: 'bob' } }
+  const written = { ...below, attributes: { [names.user]: 'alice', [names.recipientUser]: 'bob' } }
+  t.same(verifyTrace([health, query, below], { nowMs: muchLater }).findings.map(({ rule }) => rule), ['CTX004'])
+  t.same(verifyTrace([health, query, written], { nowMs: muchLater }).findings.map(({ rule }) => rule), ['CTX007'])
 })
 
 t.test('deliveries that come long after their run, without it, are incomplete', async (t) => {
@@ -92,7 +97,13 @@ t.test('two spans of one id that say different things are incomplete', async (t)
 
   const report = verifyTrace([...trace, ...other], { nowMs: muchLater })
 
-  t.match(report, { verdict: 'incomplete', incomplete: [`Two different spans have the id ${engine.spanId}`] })
+  const contradiction = { verdict: 'incomplete', incomplete: [`Two different spans have the id ${engine.spanId}`] }
+  t.match(report, contradiction)
+  t.match(verifyTrace([...trace, { ...engine, failed: true }], { nowMs: muchLater }), contradiction, 'one has failed')
+  for (const open of other.map((span) => ({ ...span, endedAt: undefined }))) {
+    t.match(verifyTrace([open, ...trace], { nowMs: muchLater }), contradiction, 'it was another\'s before it had ended')
+    t.match(verifyTrace([...trace, open], { nowMs: muchLater }), contradiction)
+  }
 })
 
 t.test('spans of other traces are left out, and said', async (t) => {
