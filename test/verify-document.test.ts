@@ -29,7 +29,7 @@ t.test('the profile of the document is one, and verifies the service that it spe
   const profile = readProfile(JSON.parse(blockOf('json')))
   const span = (index: number, stage: string, user: string): Span => ({
     traceId: 'a'.repeat(32), spanId: `${index}`.padStart(16, '0'), parentSpanId: index === 1 ? undefined : `${index - 1}`.padStart(16, '0'), name: stage, kind: 'internal',
-    startedAt: index, endedAt: index + 1, failed: false, attributes: { 'app.stage': stage, 'enduser.id': user, 'app.conversation': 'c' }, links: []
+    startedAt: index, endedAt: index + 1, failed: false, attributes: { 'app.stage': stage, 'enduser.id': user, 'app.conversation': 'c', ...(stage === 'deliver' ? { 'app.recipient': user } : {}) }, links: []
   })
 
   const right = verify([span(1, 'receive', 'alice'), span(2, 'work', 'alice'), span(3, 'deliver', 'alice')], { profile })

@@ -10,6 +10,8 @@ export interface HopRule {
   readonly leadsTo?: readonly string[]
   /** What of the identity a span of this hop has to carry. */
   readonly carries: readonly IdentityPart[]
+  /** Its spans write to a connection, and have to say whose that is: `recipientUser`. */
+  readonly delivers?: boolean
 }
 
 export type IdentityPart = 'user' | 'thread' | 'run'
@@ -24,7 +26,10 @@ export interface Profile {
    * attribute and have no hop above them.
    */
   readonly implied: readonly { readonly kind: SpanKind, readonly hop: string }[]
-  /** Names of spans that are no hop and belong to no message, such as a handshake: what hangs below one may change its thread and its run. */
+  /**
+   * Names of spans that are no hop and belong to no message, such as a handshake: what is delivered below one may be of any thread and run of
+   * its user. A hop that does not deliver is a message's, wherever it hangs.
+   */
   readonly apart: readonly string[]
   /**
    * Spans that are no hop and yet carry what the hop above them carries: of this kind, with this name or with it as the first word. Other

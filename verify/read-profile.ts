@@ -56,12 +56,13 @@ function checkHopNames ({ hops, implied, terminal }: Profile): void {
 }
 
 function hopAt (path: string, json: unknown): HopRule {
-  const { name, after = [], leadsTo, carries = [] } = objectAt(path, json, ['name', 'after', 'leadsTo', 'carries'])
+  const { name, after = [], leadsTo, carries = [], delivers } = objectAt(path, json, ['name', 'after', 'leadsTo', 'carries', 'delivers'])
   return {
     name: textAt(`${path}.name`, name),
     after: listAt(`${path}.after`, after, textAt),
     carries: listAt(`${path}.carries`, carries, (at, part) => oneOfAt(at, part, parts)),
-    ...(leadsTo === undefined ? {} : { leadsTo: listAt(`${path}.leadsTo`, leadsTo, textAt) })
+    ...(leadsTo === undefined ? {} : { leadsTo: listAt(`${path}.leadsTo`, leadsTo, textAt) }),
+    ...(delivers === undefined ? {} : { delivers: flagAt(`${path}.delivers`, delivers) })
   }
 }
 
@@ -108,6 +109,11 @@ function listAt<T> (path: string, json: unknown, itemAt: (path: string, json: un
 
 function textAt (path: string, json: unknown): string {
   if (typeof json !== 'string' || json === '') throw new ProfileError(path, 'is not text')
+  return json
+}
+
+function flagAt (path: string, json: unknown): boolean {
+  if (typeof json !== 'boolean') throw new ProfileError(path, 'is neither true nor false')
   return json
 }
 

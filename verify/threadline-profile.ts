@@ -12,7 +12,7 @@ export const threadlineProfile: Profile = {
     // A run that is stopped before its turn tells its end without an engine.
     { name: 'emitter', after: ['engine', 'handler'], carries: ['user', 'thread', 'run'] },
     // Whether somebody listens is not known: a run goes on without its socket.
-    { name: 'socket.send', after: ['emitter', 'handler', 'socket.receive', 'http.request'], carries: ['user'] }
+    { name: 'socket.send', after: ['emitter', 'handler', 'socket.receive', 'http.request'], carries: ['user'], delivers: true }
   ],
   attributes: {
     hop: 'threadline.hop',

@@ -14,7 +14,7 @@ export interface Node {
   readonly hopAbove: Node | undefined
   /** Whom it is about, as the topmost spans above it say, or itself where none does: what it carries itself may be wrong. */
   readonly path: Readonly<Record<IdentityPart, string | undefined>>
-  /** Whether it is, or hangs below, a span that belongs to no message. */
+  /** Whether it is, or hangs below, a span that belongs to no message, with no hop between them but those that deliver. */
   readonly apart: boolean
   /** `cycle`: its ancestors lead back to it. `orphan`: its parent is not in the trace. */
   readonly broken: 'orphan' | 'cycle' | undefined
@@ -51,7 +51,7 @@ export function indexTrace (traceId: string, spans: readonly SeenSpan[], profile
     const node: Node = {
       span, position: nodes.length, parent, hop, hopAbove, broken,
       path: pathOf(span, parent),
-      apart: isApart || parent?.apart === true,
+      apart: isApart || (parent?.apart === true && (hop === undefined || hop.delivers === true)),
       cutOff: broken !== undefined || parent?.cutOff === true
     }
     nodes.push(node)

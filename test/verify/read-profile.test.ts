@@ -58,6 +58,7 @@ t.test('what is not understood is refused, and named', async (t) => {
     [{ hops: [] }, 'hops', /is empty/],
     [{ hops: [{ name: 7 }] }, 'hops[0].name', /is not text/],
     [{ hops: [{ name: 'a', carries: ['tenant'] }] }, 'hops[0].carries[0]', /none of user, thread, run/],
+    [{ hops: [{ name: 'a', delivers: 'yes' }] }, 'hops[0].delivers', /is neither true nor false/],
     [{ hops: [{ name: 'a', after: ['b'] }] }, 'hops[0].after', /names the hop b/],
     [{ hops: [{ name: 'a', leadsTo: ['b'] }] }, 'hops[0].leadsTo', /names the hop b/],
     [{ hops: [{ name: 'a' }, { name: 'a' }] }, 'hops[1].name', /second hop a/],

@@ -28,6 +28,7 @@ const without = (...gone: readonly Span[]): readonly Span[] => trace.filter((one
 const changed = (one: Span, changes: Readonly<Record<string, AttributeValue | undefined>>): readonly Span[] => withAttributes(trace, one, changes)
 /** A further span like another one, in the same trace. */
 const like = (one: Span, changes: Partial<Span>): Span => ({ ...one, spanId: 'abcdef0123456789', ...changes })
+const handshake = like(received, { name: 'socket.handshake', attributes: { [names.user]: 'alice', [names.thread]: 'thread-a' } })
 const nobody = { [names.user]: undefined, [names.thread]: undefined, [names.run]: undefined }
 
 interface Case { readonly rule: RuleId, readonly title: string, readonly spans: readonly Span[], readonly profile?: Partial<Profile> }
@@ -116,6 +117,16 @@ const firing: readonly Firing[] = [
     profile: { implied: [{ kind: 'client', hop: 'http.request' }] }
   },
   {
+    rule: 'CTX003',
+    title: 'an event is emitted in another thread, below a handshake in which a frame was read',
+    spans: [handshake, ...withSpan(changed(completed, { [names.thread]: 'thread-b' }), received, { parentSpanId: handshake.spanId })],
+    hop: 'emitter',
+    at: completed,
+    lastRight: handler,
+    expected: 'thread-a',
+    actual: 'thread-b'
+  },
+  {
     rule: 'CTX004',
     title: 'a tool runs for another user',
     spans: changed(tool, { [names.user]: 'bob' }),
@@ -193,6 +204,27 @@ const firing: readonly Firing[] = [
     actual: 'no thread'
   },
   {
+    rule: 'CTX007',
+    title: 'an event is written to whoever',
+    spans: changed(delivered, { [names.recipientUser]: undefined }),
+    hop: 'socket.send',
+    at: delivered,
+    lastRight: started,
+    expected: 'a recipient',
+    actual: 'none'
+  },
+  {
+    rule: 'CTX007',
+    title: 'a hop that need not name a recipient names another thread only',
+    spans: changed(delivered, { [names.recipientUser]: undefined, [names.recipientThread]: 'thread-b' }),
+    profile: { hops: threadlineProfile.hops.map((hop) => ({ ...hop, delivers: false })) },
+    hop: 'socket.send',
+    at: delivered,
+    lastRight: started,
+    expected: 'thread-a',
+    actual: 'thread-b'
+  },
+  {
     rule: 'CTX008',
     title: 'a run does not tell its end',
     spans: without(completed, completedDelivered),
@@ -248,8 +280,7 @@ t.test('each rule fires where it is broken, alone, and names the hop, the span a
   t.same([...new Set(firing.map(({ rule }) => rule))].toSorted(), [...ruleIds].toSorted(), 'every rule fires')
 })
 
-/** The trace of a connection that is told something in another thread than it began in. */
-const handshake = like(received, { name: 'socket.handshake', attributes: { [names.user]: 'alice', [names.thread]: 'thread-a' } })
+/** A connection is told something in another thread than it began in. */
 const notice = { ...accepted, parentSpanId: handshake.spanId, attributes: { ...accepted.attributes, [names.thread]: 'thread-b', [names.recipientThread]: 'thread-b' } }
 
 const standing: readonly Case[] = [
