@@ -22,12 +22,22 @@ export interface OpenSourcesOptions {
 /** In ms. */
 const pollMs = 1000
 
-/** The spans of all sources, one source after the other. */
+/** The spans of all sources, one source after the other. One of several that has none is a problem: what others have would hide that. */
 export async function * readSources (options: OpenSourcesOptions): AsyncGenerator<readonly Span[], void> {
-  for (const source of options.command.sources) {
-    if (options.signal.aborted) return
-    yield * readSource(source, options)
+  const { command: { sources }, notices, signal } = options
+  for (const source of sources) {
+    let isEmpty = true
+    if (signal.aborted) return
+    for await (const spans of readSource(source, options)) {
+      if (spans.length > 0) isEmpty = false
+      yield spans
+    }
+    if (isEmpty && sources.length > 1 && !signal.aborted) notices.problem(`No trace was found in ${nameOf(source)}`)
   }
+}
+
+function nameOf (source: NamedSource): string {
+  return source.kind !== 'path' ? source.url : source.path === '-' ? 'the standard input' : source.path
 }
 
 function readSource (source: NamedSource, options: OpenSourcesOptions): AsyncGenerator<readonly Span[], void> {

@@ -58,8 +58,9 @@ async function verifyTo (command: VerifyCommand, environment: Environment, termi
     const notices = collectNotices()
     const paint = command.outputPath === undefined ? createPaint(terminal.stdout) : plain
     const output = createOutput(command.format, { ...command, paint })
-    const report = await verifyAll({ command, profile, notices, output, file, signal, terminal, token: environment['THREADLINE_TOKEN'] })
+    const { report, hasHops } = await verifyAll({ command, profile, notices, output, file, signal, terminal, token: environment['THREADLINE_TOKEN'] })
     if (report.traces.checked === 0) notices.problem('No trace was found')
+    else if (!hasHops) notices.problem(`No message was found: no span says in ${profile.attributes.hop} that it is a hop of the profile`)
     const outcome = outcomeOf(report, notices)
     await file.write(output.end(outcome))
     await file.finish()
@@ -82,7 +83,14 @@ interface Verification {
   readonly token: string | undefined
 }
 
-async function verifyAll ({ command, profile, notices, output, file, signal, terminal, token }: Verification): Promise<Report> {
+interface Verified {
+  readonly report: Report
+  /** Whether a hop of the profile was in any trace: without one, most rules had nothing to look at. */
+  readonly hasHops: boolean
+}
+
+async function verifyAll ({ command, profile, notices, output, file, signal, terminal, token }: Verification): Promise<Verified> {
+  let hasHops = false
   const pieces = readSources({ command, profile, notices, signal, stdin: terminal.stdin, token })
   const report = await verifyStream(eachSpan(pieces), {
     profile,
@@ -90,12 +98,13 @@ async function verifyAll ({ command, profile, notices, output, file, signal, ter
     openRunMs: command.openRunMs,
     signal,
     onTrace: async (trace) => {
+      if (trace.hops.length > 0) hasHops = true
       const text = output.trace(trace)
       if (text !== '') await file.write(text)
     }
   })
   signal.throwIfAborted()
-  return report
+  return { report, hasHops }
 }
 
 async function profileOf ({ profilePath, baggageHosts }: VerifyCommand): Promise<Profile> {

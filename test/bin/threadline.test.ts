@@ -44,6 +44,7 @@ t.test('the exit code tells: 0 clean, 1 findings, 2 could not check', async (t) 
     'fresh.json': file(makeTrace({ seed: 'fresh', startedAt: Date.now() * 1000 })),
     'endless.json': file(makeTrace({ seed: 'endless', startedAt: (Date.now() - 20_000) * 1000 }).filter(({ attributes }) => attributes['threadline.event.type'] !== 'agent_completed')),
     'none.json': '{"resourceSpans":[]}',
+    'foreign.json': file(makeTrace({ seed: 'foreign' }).map((span) => ({ ...span, attributes: {} }))),
     directory: { 'a.json': file(makeTrace({ seed: 'a' })), 'b.json': file(makeTrace({ seed: 'b' })), 'README.md': '# Traces' }
   })
   const cases: readonly (readonly [args: readonly string[], code: number, output: RegExp])[] = [
@@ -57,7 +58,10 @@ t.test('the exit code tells: 0 clean, 1 findings, 2 could not check', async (t) 
     [['endless.json', '--open-run', '1s'], 1, /CTX008/],
     [['none.json'], 2, /No trace was found/],
     [['nowhere.json'], 2, /nowhere\.json: it does not exist/],
-    [['clean.json', 'nowhere.json'], 2, /nowhere\.json: it does not exist/]
+    [['clean.json', 'nowhere.json'], 2, /nowhere\.json: it does not exist/],
+    [['clean.json', 'none.json'], 2, /No trace was found in .*none\.json/],
+    [['foreign.json'], 2, /No message was found: no span says in threadline\.hop that it is a hop of the profile/],
+    [['clean.json', 'foreign.json'], 0, /2 traces/]
   ]
   await Promise.all(cases.map(async ([paths, code, output]) => {
     const result = await run(paths.map((path) => path.endsWith('.json') || path === 'directory' ? join(folder, path) : path))
