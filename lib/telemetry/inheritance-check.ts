@@ -28,7 +28,8 @@ export function createInheritanceCheck ({ maxTraces = 8_192 }: InheritanceCheckO
   return {
     onStart (span, context) {
       try {
-        const violation = check(span, context, known)
+        // A span that is born with a violation tells of one, at its place: to tell of it as well would never end.
+        const violation = span.attributes[violationKey] === undefined ? check(span, context, known) : undefined
         if (violation !== undefined) {
           span.setAttribute(violationKey, violation.kind)
           tellViolation(violation)

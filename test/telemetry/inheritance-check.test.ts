@@ -70,6 +70,21 @@ t.test('another user, thread or run than that of the span above is crossed, thou
   t.same(exporter.getFinishedSpans(), [], 'and it is not sampled for that')
 })
 
+// kill: check the span that tells of a violation, too, in `onStart`: each would be told by another one below it, without end.
+t.test('a witness that tells of a violation by a span of its own is not told of that span', async (t) => {
+  const violations = watchViolations(t)
+  const { tracer, hop } = startTracer()
+  const alarm = (): void => { tracer.startSpan('alarm', { attributes: { [attributes.violation]: 'lost' } }).end() }
+  violationChannel.subscribe(alarm)
+  t.teardown(() => { violationChannel.unsubscribe(alarm) })
+
+  const engine = enterThread(alice, () => hop('engine', alice))
+  context.with(trace.setSpan(ROOT_CONTEXT, engine), () => { tracer.startSpan('lost').end() })
+
+  t.match(violations, [{ kind: 'lost' }])
+  t.equal(violations.length, 1)
+})
+
 // kill: forget what is known of a trace, at `known.set`.
 t.test('below a carrier the trace itself tells whose it is', async (t) => {
   const violations = watchViolations(t)
