@@ -73,8 +73,8 @@ const maxViolations = 50
 
 /**
  * What this process has seen of its latest runs: the spans of their traces, which events were written to which connections, and what was
- * refused. It is kept in memory and bounded: the runs that ended first are dropped first. It can only be asked in the identity of the
- * run's user; another's run is not there. It has no timers.
+ * refused. It is kept in memory and bounded: the runs that ended first are dropped first, or the oldest of which no end was seen, once these are
+ * half of all. It can only be asked in the identity of the run's user; another's run is not there. It has no timers.
  */
 export class RunEvidence {
   /** When it began to look. */
@@ -86,6 +86,8 @@ export class RunEvidence {
   /** Of which no run is known yet. Most never have one. */
   readonly #beginning = new Map<string, TraceEvidence>()
   #spans = 0
+  /** Runs of which no end was seen. Some end elsewhere, and never will. */
+  #open = 0
   #dropped = 0
 
   constructor (limits: EvidenceLimits) { this.#limits = limits }
@@ -209,21 +211,24 @@ export class RunEvidence {
     if (known !== undefined) return known
     const entry: RunEntry = { key: keyOf(userId, runId), ended: false, traces: new Set(), deliveries: new RunDeliveries(), violations: [] }
     this.#runs.set(entry.key, entry)
+    this.#open += 1
     this.#makeRoom()
     return entry
   }
 
   #end (entry: RunEntry): void {
-    if (!entry.ended) this.#ended.add(entry)
+    if (entry.ended) return
     entry.ended = true
+    this.#open -= 1
+    this.#ended.add(entry)
   }
 
   #makeRoom (): void {
     while (this.size > this.#limits.maxRuns || (this.#spans > this.#limits.maxSpans && this.size > 1)) {
-      // The oldest of all only where none has ended.
-      const entry = this.#ended.take() ?? firstOf(this.#runs)
+      const entry = this.#leastMissed()
       if (entry === undefined) return
       this.#runs.delete(entry.key)
+      if (!entry.ended) this.#open -= 1
       this.#dropped += 1
       for (const seen of entry.traces) {
         seen.runs.delete(entry)
@@ -233,6 +238,14 @@ export class RunEvidence {
         this.#spans -= seen.spans.length
       }
     }
+  }
+
+  /** One that has ended, unless half of all, besides the newest, have not: those would push out the reports of all others. */
+  #leastMissed (): RunEntry | undefined {
+    const ended = (this.#open - 1) * 2 > this.#limits.maxRuns ? undefined : this.#ended.take()
+    if (ended !== undefined) return ended
+    for (const entry of this.#runs.values()) if (!entry.ended) return entry
+    return this.#ended.take()
   }
 }
 

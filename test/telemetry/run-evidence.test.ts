@@ -87,6 +87,19 @@ t.test('runs are bounded: those that ended first make room, and that is said', a
   t.match(await reportOn(ended[0] ?? open, evidence), { verdict: 'incomplete', incomplete: [/make room/], spans: [] })
 })
 
+// kill: the condition in `#leastMissed`.
+t.test('runs of which no end is ever seen do not push out the others', (t) => {
+  const evidence = collect(t, { maxRuns: 4 })
+  const ended = Array.from({ length: 5 }, () => newRun('erin'))
+
+  for (const run of Array.from({ length: 3 }, () => newRun('opal'))) talk(run, { ends: false })
+  for (const run of ended) talk(run)
+
+  t.equal(evidence.size, 4)
+  t.same(ended.map((run) => find(evidence, run) !== undefined), [false, false, false, true, true])
+  t.end()
+})
+
 t.test('spans are bounded, of one trace and of all', async (t) => {
   const evidence = collect(t, { maxSpans: 40, maxSpansPerTrace: 20 })
   const [long, short, last] = [newRun('lola'), newRun('susi'), newRun('lina')]
