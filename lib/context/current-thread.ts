@@ -46,7 +46,7 @@ export function tryCurrentIdentity (): Identity | undefined {
 
 /** The identity that a context carries, which need not be the active one: for what is told of somebody else's. */
 export function identityOf (carrier: Context): Identity | undefined {
-  return carrier.getValue(identityKey) as Identity | undefined // only contextOf writes under this private key
+  return carrier.getValue(identityKey) as Identity | undefined // only contextOf writes under this key, in each copy of this module
 }
 
 /** User, thread and request, and the run where there is one. Throws `THREADLINE_NO_CONTEXT` outside of a thread. */
