@@ -16,7 +16,7 @@ async function installPackage (t: { teardown (fn: () => Promise<void>): void }):
   const source = join(project, 'source')
   await mkdir(join(project, 'node_modules'), { recursive: true })
   // Built apart from the checkout, so that nothing which is there by chance is packed.
-  await run(process.execPath, [join(modules, 'typescript/bin/tsc'), '-p', join(root, 'tsconfig.build.json'), '--outDir', join(source, 'dist')])
+  await run(process.execPath, [join(modules, 'typescript/lib/tsc.js'), '-p', join(root, 'tsconfig.build.json'), '--outDir', join(source, 'dist')])
   for (const name of ['package.json', 'docs']) await cp(join(root, name), join(source, name), { recursive: true })
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', project], { cwd: source })
   await run('tar', ['-xzf', join(project, stdout.trim()), '-C', join(project, 'node_modules')])
@@ -82,7 +82,7 @@ t.test('a team uses the stage, the rules and the types from the package', async 
 
   const staged = await run(process.execPath, ['use-stage.js'], { cwd: project })
   const linted = await run(process.execPath, ['lint.js'], { cwd: project })
-  const checked = await run(process.execPath, [join(modules, 'typescript/bin/tsc')], { cwd: project })
+  const checked = await run(process.execPath, [join(modules, 'typescript/lib/tsc.js')], { cwd: project })
 
   t.same(JSON.parse(staged.stdout), { content: 'I serve alice', verdict: 'clean' })
   t.same(JSON.parse(linted.stdout), ['threadline/bound-listener'])
