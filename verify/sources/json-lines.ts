@@ -60,7 +60,7 @@ function spansOfLine ({ number, text }: Line, remainder: Remainder): readonly Sp
 function tellRemainder ({ traces, broken, firstBroken, invalid, otherSignals, unknown, errors }: Remainder, options: JsonLinesOptions): void {
   const { name, notices, isOneOfMany = false } = options
   if (broken > 0) notices.problem(`Could not read ${counted(broken, 'line')} of ${name}: ${firstBroken}${broken > 1 ? ', and others likewise' : ''}`)
-  if (invalid > 0) notices.problem(`Could not read ${counted(invalid, 'span')} of ${name}: without valid ids`)
+  if (invalid > 0) notices.problem(`Could not read ${counted(invalid, 'span')} of ${name}: without valid ids, or not where they have to be`)
   for (const message of errors) notices.problem(`Could not read all of ${name}: it says "${message}"`)
   if (otherSignals > 0) notices.note(`Skipped logs, metrics or profiles in ${name}`)
   if (unknown === 0) return

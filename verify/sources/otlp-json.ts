@@ -3,7 +3,7 @@ import {
   attributeValueOf, integerOf, isRecord, itemsOf, kindOf, maxDepth, microsecondsOf, numberOf, setOwn, spanIdOf, traceIdOf, type PlainValue
 } from './span-parts.ts'
 
-/** Spans that were found in a document, and how many more there are that nothing can be done with: they have no valid ids. */
+/** Spans that were found in a document, and how many more there are that nothing can be done with: they have no valid ids, or are not where they have to be. */
 export interface FoundSpans {
   readonly spans: Span[]
   invalid: number
@@ -15,18 +15,34 @@ export interface FoundSpans {
  */
 export function readOtlpJson (resourceSpans: unknown, found: FoundSpans): void {
   for (const resourceSpan of itemsOf(resourceSpans)) {
-    if (!isRecord(resourceSpan)) continue
+    if (!isRecord(resourceSpan)) {
+      found.invalid += 1
+      continue
+    }
     const resource = isRecord(resourceSpan['resource']) ? readAttributes(resourceSpan['resource']['attributes']) : {}
     const service = typeof resource['service.name'] === 'string' ? resource['service.name'] : undefined
-    for (const scopeSpan of itemsOf(resourceSpan['scopeSpans'])) {
-      if (!isRecord(scopeSpan)) continue
-      for (const item of itemsOf(scopeSpan['spans'])) {
+    if (formerNames.some((name) => name in resourceSpan)) found.invalid += 1
+    for (const scopeSpan of listOf(resourceSpan['scopeSpans'], found)) {
+      if (!isRecord(scopeSpan)) {
+        found.invalid += 1
+        continue
+      }
+      for (const item of listOf(scopeSpan['spans'], found)) {
         const span = readSpan(item, service)
         if (span === undefined) found.invalid += 1
         else found.spans.push(span)
       }
     }
   }
+}
+
+/** How `scopeSpans` was called before OTLP 0.19, and how protobuf itself would call it, which OTLP does not allow: spans are below it. */
+const formerNames = ['scope_spans', 'instrumentationLibrarySpans', 'instrumentation_library_spans']
+
+/** Its items; what is there and no list may hold spans, which cannot be read. */
+function listOf (value: unknown, found: FoundSpans): readonly unknown[] {
+  if (value !== undefined && value !== null && !Array.isArray(value)) found.invalid += 1
+  return itemsOf(value)
 }
 
 function readSpan (item: unknown, service: string | undefined): Span | undefined {

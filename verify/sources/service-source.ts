@@ -62,7 +62,7 @@ export async function * readServiceThread (
       before = ids.at(-1)
       hasMore = page['has_more'] === true && before !== undefined
       if (hasMore && runIds.length >= maxRuns) {
-        notices.note(`Only the last ${runIds.length} runs of thread ${threadId} were looked at`)
+        notices.problem(`Could not read all runs of thread ${threadId}: only the last ${runIds.length} were looked at`)
         break
       }
     }

@@ -11,12 +11,12 @@ const highWaterMark = 256 * 1024
 /**
  * The spans of a file, or of all files in a directory and below it, in pieces and in the order of their names, numbers as numbers: so those that the
  * collector has rotated away (`traces-2026-11-22T09-00-00.000.json`) come before the one that it writes (`traces.json`). What holds no traces is
- * named as skipped; hidden files and links are passed over. It never throws.
+ * named as skipped, and so are links to directories; hidden files are passed over. It never throws.
  */
 export async function * readSpanPath (path: string, notices: Notices, signal?: AbortSignal): AsyncGenerator<readonly Span[], void> {
   let files: readonly string[] | undefined
   try {
-    if ((await stat(path)).isDirectory()) files = await listFiles(path)
+    if ((await stat(path)).isDirectory()) files = await listFiles(path, notices)
   } catch (error) {
     notices.problem(`Could not read ${path}: ${reasonOf(error)}`)
     return
@@ -38,14 +38,24 @@ function open (path: string, signal: AbortSignal | undefined): AsyncIterable<Uin
 
 const { compare } = new Intl.Collator('en', { numeric: true })
 
-async function listFiles (directory: string): Promise<readonly string[]> {
+async function listFiles (directory: string, notices: Notices): Promise<readonly string[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true })
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
-    .filter((file) => !/(?:^|[/\\])\./.test(file))
+  const files: string[] = []
+  for (const entry of entries) {
+    const path = join(entry.parentPath, entry.name)
+    const file = relative(directory, path)
+    if (entry.isDirectory() || /(?:^|[/\\])\./.test(file)) continue
+    if (entry.isFile() || (entry.isSymbolicLink() && await leadsToFile(path))) files.push(file)
+    else notices.note(`Skipped ${path}: it is no file`)
+  }
+  return files
     .toSorted((a, b) => compare(withoutExtensions(a), withoutExtensions(b)))
     .map((file) => join(directory, file))
+}
+
+/** True for a link that leads nowhere, too: reading it tells so. */
+async function leadsToFile (link: string): Promise<boolean> {
+  return (await stat(link).catch(() => undefined))?.isFile() !== false
 }
 
 /** The current file comes last: what `-` and a time are added to, sorts behind it. */

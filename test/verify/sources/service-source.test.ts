@@ -89,3 +89,14 @@ t.test('what is no answer of the service is a problem', async (t) => {
     t.match(heard.problems, [problem])
   }
 })
+
+t.test('runs of a thread that are too many to be looked at are a problem', async (t) => {
+  const page = JSON.stringify({ runs: Array.from({ length: 100 }, (_, index) => ({ run_id: `run_${index}` })), has_more: true })
+  const { url, asked } = await startRecordedServer(t, ({ pathname }, response) => { recordedAnswer(response, pathname.endsWith('/runs') ? page : '{}') })
+  const heard = hear()
+
+  await allSpans(readServiceThread('thread_1', [], { ...reading(heard, url, 'token'), waitMs: 0 }))
+
+  t.equal(asked.filter(({ pathname }) => pathname.endsWith('/runs')).length, 2)
+  t.equal(heard.problems[0], 'Could not read all runs of thread thread_1: only the last 200 were looked at')
+})

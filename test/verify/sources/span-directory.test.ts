@@ -28,7 +28,7 @@ t.test('what is no trace file is named as skipped, and one that is damaged is a 
     'README.md': '# Traces', 'settings.json': '{"retention":5}', 'page.html': '<html></html>', '.hidden': 'x', 'empty.json': '', 'cut.json': '{"resourceSpans":[{"resou'
   })
   await writeFile(join(folder, 'traces.json'), trace('alice'))
-  await symlink(join(folder, 'traces.json'), join(folder, 'link.json'))
+  await symlink(folder, join(folder, 'link'))
   const heard = hear()
 
   const spans = await allSpans(readSpanPath(folder, heard))
@@ -39,8 +39,21 @@ t.test('what is no trace file is named as skipped, and one that is damaged is a 
     `Skipped ${join(folder, 'README.md')}: it is no trace file`,
     `Skipped ${join(folder, 'page.html')}: it is no trace file`,
     `Skipped ${join(folder, 'settings.json')}: it holds no traces`,
+    `Skipped ${join(folder, 'link')}: it is no file`,
     `${join(folder, 'empty.json')} is empty`
   ]))
+})
+
+t.test('a link to a file is that file, and one that leads nowhere is a problem', async (t) => {
+  const folder = t.testdir({ 'elsewhere.json': trace('alice').toString(), directory: {} })
+  await symlink(join(folder, 'elsewhere.json'), join(folder, 'directory', 'link.json'))
+  await symlink(join(folder, 'nowhere.json'), join(folder, 'directory', 'nowhere.json'))
+  const heard = hear()
+
+  const spans = await allSpans(readSpanPath(join(folder, 'directory'), heard))
+
+  t.equal(spans.length, 1)
+  t.match(heard.problems, [/nowhere\.json: it does not exist/])
 })
 
 t.test('a path that is not there is a problem, and so is a file of something else', async (t) => {
