@@ -11,7 +11,8 @@ export class Aliases {
     this.#own = new Set(own)
   }
 
-  isOwner (userId: unknown): boolean { return userId === undefined || userId === this.#owner }
+  /** What nobody says to be the owner's may be anybody's. */
+  isOwner (userId: unknown): boolean { return userId === this.#owner }
 
   user (id: string): string { return id === this.#owner ? id : this.of('user', id) }
 

@@ -195,6 +195,21 @@ t.test('what another\'s spans in the trace say is told without saying whose they
   for (const id of ['bob', bob.threadId, bob.runId]) t.notOk(JSON.stringify(report).includes(id), id)
 })
 
+// kill: the comparison in Aliases.isOwner: say true of nobody as well.
+t.test('ids on a span that names no user are not shown, but for the run\'s own', async (t) => {
+  const evidence = collect(t)
+  const [alice, bob] = [newRun('alice'), newRun('bob')]
+
+  const frame = tracer.startSpan('handler', { attributes: { [attributes.hop]: 'handler', ...identityAttributes(alice) } })
+  enterThread(alice, () => {
+    tracer.startSpan('foreign', { attributes: { [attributes.threadId]: bob.threadId, [attributes.runId]: alice.runId } }).end()
+  }, { parent: frame })
+  frame.end()
+  const report = await reportOn(alice, evidence)
+
+  t.match(report.spans[1]?.attributes, { [attributes.threadId]: 'another-thread-1', [attributes.runId]: alice.runId })
+})
+
 t.test('what the guard refuses in a run is in its report', async (t) => {
   const evidence = collect(t)
   const run = newRun('alice')
