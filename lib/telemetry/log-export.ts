@@ -1,4 +1,4 @@
-import { logs, SeverityNumber, type Attributes, type Logger } from '@opentelemetry/api'
+import { logs, SeverityNumber, type Attributes, type Logger, type LogRecord } from '@opentelemetry/api'
 import { attributes } from '../context/attributes.ts'
 
 /** What pino writes; the rest are the fields of the call and of the `mixin`. */
@@ -21,25 +21,37 @@ const notAttributes: readonly string[] = ['level', 'time', 'msg', 'pid', 'hostna
 
 /**
  * Gives a finished line of the log to the logs SDK, if `OTEL_LOGS_EXPORTER` has one started, with the trace and the span that are active. It
- * must be the line that is written, which holds no secret any more: what is not on standard output does not go out here either.
+ * must be the line that is written, which holds no secret any more: what is not on standard output does not go out here either. It never throws.
  */
 export function exportLine (line: string): void {
-  const logger = logs.getLogger('threadline')
-  if (!logger.enabled()) return
   try {
-    emit(logger, JSON.parse(line) as Line) // pino's own format
+    const logger = logs.getLogger('threadline')
+    if (logger.enabled()) emit(logger, line)
   } catch {
-    logger.emit({ body: line }) // no line must make the call fail that has logged it
+    // No line must make the call fail that has logged it, and what the SDK has to say of it would be a line again.
   }
 }
 
-function emit (logger: Logger, line: Line): void {
-  logger.emit({
+function emit (logger: Logger, line: string): void {
+  const parsed = parse(line)
+  logger.emit(parsed === undefined ? { body: line } : recordOf(parsed))
+}
+
+function parse (line: string): Line | undefined {
+  try {
+    return JSON.parse(line) as Line // pino's own format
+  } catch {
+    return undefined // of somebody else, who writes where we do
+  }
+}
+
+function recordOf (line: Line): LogRecord {
+  return {
     timestamp: new Date(line.time),
     severityNumber: severityOf(line.level),
     body: line.msg ?? '',
     attributes: { ...attributesOf(line), ...exceptionOf(line['err']) }
-  })
+  }
 }
 
 /** Pino counts its levels in tens from trace, 10; OpenTelemetry in fours from TRACE, 1. */

@@ -1,5 +1,7 @@
+import { logs, type LogRecord as ApiLogRecord } from '@opentelemetry/api'
 import t from 'tap'
 import { parseTraceparent } from '../../lib/context/traceparent.ts'
+import { exportLine } from '../../lib/telemetry/log-export.ts'
 import { findClosedEndpoint, startOtlpReceiver, type OtlpReceiver } from '../support/otlp-receiver.ts'
 import { startService } from '../support/start-service.ts'
 
@@ -62,4 +64,20 @@ t.test('the lines of a message carry the trace of that message, and leave by OTL
     t.notOk(sent.includes(secret), 'by OTLP')
     t.notOk(service.lines.some((line) => line.includes(secret)), 'on standard output')
   }
+})
+
+// kill: the try in exportLine.
+t.test('a line that cannot be exported does not make the call fail that has logged it', async (t) => {
+  const emitted: ApiLogRecord[] = []
+  const emit = (record: ApiLogRecord): void => {
+    emitted.push(record)
+    throw new Error('a processor broke')
+  }
+  logs.setGlobalLoggerProvider({ getLogger: () => ({ enabled: () => true, emit }) })
+  t.teardown(() => { logs.disable() })
+
+  t.doesNotThrow(() => { exportLine('{"level":30,"time":1,"msg":"one"}\n') })
+  t.doesNotThrow(() => { exportLine('no JSON') })
+
+  t.match(emitted, [{ body: 'one' }, { body: 'no JSON' }])
 })
