@@ -9,8 +9,6 @@ import { stageSubject, type IsolationSubject } from './isolation/subject.ts'
 import { openStage, type Stage, type StageOptions } from './stage.ts'
 import type { SeenViolation } from './watch-violations.ts'
 
-export type { IsolationSubject } from './isolation/subject.ts'
-
 export interface IsolationOptions {
   /** How many users there are, each with two threads and four tabs; 4 without it. */
   readonly users?: number

@@ -6,7 +6,8 @@ import { Type } from 'typebox'
 import { defineAgent, type AgentOutput } from '../../lib/agents/define-agent.ts'
 import { currentIdentity, currentThread } from '../../lib/context/current-thread.ts'
 import { defineTool } from '../../lib/tools/define-tool.ts'
-import type { IsolationOptions, IsolationSubject } from '../../testing/test-isolation.ts'
+import type { IsolationSubject } from '../../testing/isolation/subject.ts'
+import type { IsolationOptions } from '../../testing/test-isolation.ts'
 
 /** What teams write that looks right with one user. */
 export interface CarelessCode {

@@ -3,7 +3,8 @@ import assistant from '../../agents/assistant.ts'
 import echo from '../../agents/echo.ts'
 import { builtinTools } from '../../lib/tools/builtin-tools.ts'
 import { noteTool } from '../../testing/faults/note-tool.ts'
-import { assertIsolated, IsolationError, testIsolation, type IsolationSubject } from '../../testing/test-isolation.ts'
+import type { IsolationSubject } from '../../testing/isolation/subject.ts'
+import { assertIsolated, IsolationError, testIsolation } from '../../testing/test-isolation.ts'
 import { carelessCode } from '../support/careless-code.ts'
 
 const careful: Readonly<Record<string, IsolationSubject>> = {
