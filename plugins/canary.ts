@@ -4,6 +4,7 @@ import { startAtZero } from '../lib/canary/crossing.ts'
 import { playRound } from '../lib/canary/round.ts'
 import { Watch } from '../lib/canary/watch.ts'
 import { violationChannel, type Violation } from '../lib/context/guard.ts'
+import { harmless } from '../lib/telemetry/span-channels.ts'
 
 /**
  * Two users of the service itself, who chat on a schedule with words that nobody else knows, and raise the alarm when one of these is found in
@@ -19,7 +20,7 @@ export default fp(async function canary (app) {
   const loop = new CanaryLoop({
     play: async (signal) => { await playRound({ gateway, storage, engine, log, watch }, signal) }, watch, intervalMs, logger
   })
-  const violated = (violation: unknown): void => { watch.violated(violation as Violation) } // the channel carries nothing else
+  const violated = harmless((violation) => { watch.violated(violation as Violation) }) // the channel carries nothing else
   const unwatch = gateway.onSent(watch.sent)
   violationChannel.subscribe(violated)
 

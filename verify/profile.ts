@@ -32,10 +32,10 @@ export interface Profile {
    */
   readonly apart: readonly string[]
   /**
-   * Spans that are no hop and yet carry what the hop above them carries: of this kind, with this name or with it as the first word. Other
-   * spans that are no hop may carry nothing.
+   * Spans that are no hop and yet carry what the hop right above them carries, which is `below` where that is given: of this kind, with this
+   * name or with it as the first word. Other spans that are no hop may carry nothing.
    */
-  readonly carriers: readonly { readonly kind: SpanKind, readonly name: string }[]
+  readonly carriers: readonly { readonly kind: SpanKind, readonly name: string, readonly below?: string | undefined }[]
   /** How a run tells its end; without it, CTX008 is not checked. */
   readonly terminal?: Terminal | undefined
   /** Where baggage may go: `host` or `host:port`, compared without regard to case. */
@@ -70,4 +70,6 @@ export interface ProfileAttributes {
   readonly host: string
   readonly port: string
   readonly errorType: string
+  /** What the service itself has noticed at a span: that an identity was lost or crossed, and refused or not. */
+  readonly violation: string
 }

@@ -72,8 +72,12 @@ function impliedAt (path: string, json: unknown): Profile['implied'][number] {
 }
 
 function carrierAt (path: string, json: unknown): Profile['carriers'][number] {
-  const { kind, name } = objectAt(path, json, ['kind', 'name'])
-  return { kind: oneOfAt(`${path}.kind`, kind, kinds), name: textAt(`${path}.name`, name) }
+  const { kind, name, below } = objectAt(path, json, ['kind', 'name', 'below'])
+  return {
+    kind: oneOfAt(`${path}.kind`, kind, kinds),
+    name: textAt(`${path}.name`, name),
+    ...(below === undefined ? {} : { below: textAt(`${path}.below`, below) })
+  }
 }
 
 function terminalAt (path: string, json: unknown): Terminal {

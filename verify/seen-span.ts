@@ -29,6 +29,7 @@ export interface SeenSpan {
   readonly host: string | undefined
   readonly port: string | undefined
   readonly errorType: string | undefined
+  readonly violation: string | undefined
 }
 
 const maxTextLength = 256
@@ -67,7 +68,8 @@ export function readSpan (span: Span, { attributes: names }: Profile): SeenSpan 
     baggageSent: isBaggage === true || isBaggage === 'true',
     host: text(names.host),
     port: text(names.port),
-    errorType: text(names.errorType)
+    errorType: text(names.errorType),
+    violation: text(names.violation)
   }
 }
 

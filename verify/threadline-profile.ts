@@ -28,11 +28,13 @@ export const threadlineProfile: Profile = {
     baggageSent: 'threadline.baggage.sent',
     host: 'server.address',
     port: 'server.port',
-    errorType: 'error.type'
+    errorType: 'error.type',
+    violation: 'threadline.violation'
   },
   implied: [{ kind: 'server', hop: 'http.request' }],
   apart: ['socket.handshake'],
-  carriers: [{ kind: 'client', name: 'chat' }],
+  // The engine's own call of a model. What instrumentations of others say of theirs, below a tool or below this one, is theirs.
+  carriers: [{ kind: 'client', name: 'chat', below: 'engine' }],
   // With a deleted thread its runs are ended in the same transaction; what they tell after that is refused.
   terminal: { hop: 'emitter', eventType: 'agent_completed', excusedBy: ['THREADLINE_THREAD_NOT_FOUND', 'THREADLINE_CONFLICT'] },
   baggageHosts: []

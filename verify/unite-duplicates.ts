@@ -11,7 +11,7 @@ export interface United {
 
 const compared = [
   'parentSpanId', 'name', 'kind', 'service', 'failed', 'hop', 'user', 'thread', 'run', 'request', 'connection', 'recipientUser', 'recipientThread', 'eventType', 'sequence',
-  'baggageSent', 'host', 'port', 'errorType'
+  'baggageSent', 'host', 'port', 'errorType', 'violation'
 ] as const satisfies readonly (keyof SeenSpan)[]
 
 /** What a span does not change once it has said it. */

@@ -74,6 +74,7 @@ export function verifySeen (traceId: string, seen: readonly SeenSpan[], options:
   const incomplete = [...contradictions]
   if (strangers > 0) incomplete.push(`${strangers} spans belong to other traces`)
   if (spans.length === 0) incomplete.push('The trace has no span')
+  incomplete.push(...noticedBy(trace))
   const late = isLateDelivery(trace) ? 'Only deliveries of a run are here, and not the run itself' : undefined
   if (late !== undefined) incomplete.push(late)
   let awaited = 0
@@ -103,6 +104,13 @@ function applyRules (trace: TraceIndex, profile: Profile) {
 export function verdictOf (findings: readonly unknown[], incomplete: readonly unknown[]): Verdict {
   if (findings.length > 0) return 'findings'
   return incomplete.length > 0 ? 'incomplete' : 'clean'
+}
+
+/** What the service itself has noticed. It is no finding, because spans do not show what was touched; and no trace with it is clean. */
+function noticedBy ({ nodes }: TraceIndex): readonly string[] {
+  return nodes.flatMap(({ span, hop }) => {
+    return span.violation === undefined ? [] : [`The service has noticed an identity that was ${span.violation}, at ${hop?.name ?? span.name} (span ${span.spanId})`]
+  })
 }
 
 /** Why more of the trace may come; undefined when it is settled. */

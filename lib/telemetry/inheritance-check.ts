@@ -36,7 +36,7 @@ export function createInheritanceCheck ({ maxTraces = 8_192 }: InheritanceCheckO
         }
         if (startedSpans.hasSubscribers) startedSpans.publish(span)
       } catch {
-        // A witness must not hinder what it watches; a subscriber's own error is reported by Node.
+        // A witness must not hinder what it watches. A subscriber's own error does not come by here: see `harmless`.
       }
     },
     onEnd (span) {

@@ -44,8 +44,11 @@ function shownOf (span: SeenSpan, aliases: Aliases): IsolationSpan['attributes']
   put(attributes.baggageSent, span.baggageSent)
   put(attributes.violation, span.violation)
   put(attributes.errorType, span.errorType)
-  put(ATTR_SERVER_ADDRESS, span.serverAddress)
-  put(ATTR_SERVER_PORT, span.serverPort)
+  // Which hosts the service works with is told only where an identity went to one.
+  if (span.baggageSent === true) {
+    put(ATTR_SERVER_ADDRESS, span.serverAddress)
+    put(ATTR_SERVER_PORT, span.serverPort)
+  }
   put(attributes.userId, alias('user', userId, userId))
   put(attributes.threadId, alias('thread', span.threadId, userId))
   put(attributes.runId, alias('run', span.runId, userId))

@@ -7,7 +7,7 @@ import type { ConnectionId, RunId, ThreadId, UserId } from '../protocol/ids.ts'
 import { Queue } from './queue.ts'
 import { RunDeliveries, type Delivery } from './run-deliveries.ts'
 import { toSeenSpan, type SeenSpan } from './seen-span.ts'
-import { endedSpans, startedSpans } from './span-channels.ts'
+import { endedSpans, harmless, startedSpans } from './span-channels.ts'
 
 export interface EvidenceLimits {
   readonly maxRuns: number
@@ -99,9 +99,9 @@ export class RunEvidence {
   /** Listens to the process's spans and violations. Returns what ends it. */
   listen (): () => void {
     // Both channels carry the SDK's spans, the third what the guard says.
-    const started = (span: unknown): void => { this.#started(span as ReadableSpan) }
-    const ended = (span: unknown): void => { this.#endedSpan(span as ReadableSpan) }
-    const violated = (violation: unknown): void => { this.#violated(violation as Violation) }
+    const started = harmless((span) => { this.#started(span as ReadableSpan) })
+    const ended = harmless((span) => { this.#endedSpan(span as ReadableSpan) })
+    const violated = harmless((violation) => { this.#violated(violation as Violation) })
     startedSpans.subscribe(started)
     endedSpans.subscribe(ended)
     violationChannel.subscribe(violated)

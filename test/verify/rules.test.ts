@@ -290,6 +290,7 @@ const standing: readonly Case[] = [
   { rule: 'CTX001', title: 'a frame that is refused', spans: [{ ...received, failed: true }, { ...accepted, parentSpanId: received.spanId }] },
   { rule: 'CTX002', title: 'a command that needs no thread', spans: [received, handler, accepted].map((one) => ({ ...one, attributes: { ...one.attributes, [names.thread]: '', [names.run]: '', [names.recipientThread]: '' } })) },
   { rule: 'CTX002', title: 'a database call, and a model call of another service', spans: [...changed(request, nobody), like(chat, { service: 'model-proxy', attributes: {} })] },
+  { rule: 'CTX002', title: "a call of a model by a tool, told by an instrumentation that knows of no user", spans: [...trace, like(chat, { name: 'chat other', parentSpanId: tool.spanId, attributes: {} })] },
   { rule: 'CTX003', title: 'a thread that is found by the handler only', spans: changed(received, { [names.thread]: undefined }) },
   { rule: 'CTX003', title: 'a connection that has changed its thread since its handshake', spans: [handshake, notice] },
   { rule: 'CTX004', title: 'spans of nobody between those of one user', spans: withAttributes(changed(engine, {}), request, { [names.user]: undefined }) },

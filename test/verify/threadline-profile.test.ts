@@ -23,7 +23,8 @@ t.test('the profile names what the service writes on its spans', async (t) => {
     baggageSent: attributes.baggageSent,
     host: 'server.address',
     port: 'server.port',
-    errorType: attributes.errorType
+    errorType: attributes.errorType,
+    violation: attributes.violation
   })
 })
 

@@ -28,6 +28,14 @@ t.test('the hops are told in the order of the message\'s way, each with the iden
   t.match(hops[4], { name: 'invoke_agent assistant', spanId: engine.spanId, service: 'threadline', startedAt: engine.startedAt, endedAt: engine.endedAt })
 })
 
+// kill: the reasons in verifySeen without noticedBy
+t.test('a trace at which the service itself has noticed something is not clean', async (t) => {
+  const report = verifyTrace(withAttributes(trace, engine, { [names.violation]: 'crossed' }), { nowMs: muchLater })
+
+  t.match(report, { verdict: 'incomplete', findings: [] })
+  t.same(report.incomplete, [`The service has noticed an identity that was crossed, at engine (span ${engine.spanId})`])
+})
+
 t.test('what is missing is no finding while it may still come', async (t) => {
   const orphaned = trace.filter((span) => span !== engine)
 

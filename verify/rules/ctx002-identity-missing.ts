@@ -51,9 +51,10 @@ function missingOn (node: Node, { carried }: Way, profile: Profile): readonly Id
 }
 
 /** Of a service that makes hops: another one below it has its own ways. */
-function isCarrier ({ span: { name, kind, service }, hopAbove }: Node, { carriers }: Profile): boolean {
-  if (hopAbove === undefined || hopAbove.span.service !== service) return false
-  return carriers.some((carrier) => carrier.kind === kind && (name === carrier.name || name.startsWith(`${carrier.name} `)))
+function isCarrier ({ span: { name, kind, service }, parent, hopAbove }: Node, { carriers }: Profile): boolean {
+  if (hopAbove === undefined || hopAbove !== parent || hopAbove.span.service !== service) return false
+  return carriers.some(({ below, ...carrier }) => carrier.kind === kind && (below === undefined || below === hopAbove.hop?.name) &&
+    (name === carrier.name || name.startsWith(`${carrier.name} `)))
 }
 
 function tell (node: Node, missing: readonly IdentityPart[], { carried }: Way): Judgement {
