@@ -177,7 +177,7 @@ async function testWith (source: NonNullable<typeof programs>): Promise<void> {
 
     t.same(told.filter(({ user }) => text.includes(`"${user}"`)), [])
     t.same(idsOf(spans), idsOf(recorded))
-    t.same(new Set(verify(spans, { lateMs: 0 }).findings.map(({ rule }) => rule)), new Set(['CTX002']))
+    t.same(new Set(verify(spans, { lateMs: 0 }).findings.map(({ rule }) => rule)), new Set(['CTX002', 'CTX007']))
   })
 
   for (const mode of ['keep', 'hash', 'remove']) {
