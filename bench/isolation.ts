@@ -6,8 +6,8 @@
  *
  * On the whole durable turn, for a service that exports nothing, one that samples a tenth of the traces, and one that samples all; then, for
  * information, on bare hops. Each service is a process of its own, and the two of a pair take turns in each round; clients and collector are in this
- * process and are not counted. Many short rounds, because a machine is noisy for longer than one of them. The goal is at most 3 % of a message. Ends with one
- * line of JSON.
+ * process and are not counted. Many short rounds, because a machine is noisy for longer than one of them; on a slow machine there are fewer, so that it
+ * comes to its end. The goal is at most 3 % of a message. Ends with one line of JSON.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -55,6 +55,8 @@ interface Running { readonly server: Program<MeasuredServer>, readonly address: 
 interface Measured { readonly off: number, readonly on: number }
 
 const limit = new AbortController()
+/** For each pair, and for the hops; a part is left for starting. */
+const shareMs = timeoutSeconds * 1000 * 0.8 / (pairs.length + 1)
 
 try {
   await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
@@ -79,7 +81,8 @@ async function measurePair ({ args }: Pair, endpoint: string): Promise<readonly 
   // Not counted: code that runs for the first time is slow, and not only where it is checked.
   for (const running of [off, on]) for (let turn = 0; turn < 8; turn += 1) await measureOne(running)
   const measured: Measured[] = []
-  for (let round = 0; round < rounds; round += 1) {
+  const until = performance.now() + shareMs
+  for (let round = 0; round < rounds && (round === 0 || performance.now() < until); round += 1) {
     // Who comes first alternates, so that what one leaves behind for the other is the same for both.
     const first = round % 2 === 0 ? await measureOne(off) : undefined
     const second = await measureOne(on)
@@ -124,7 +127,8 @@ async function measureHops (): Promise<ReadonlyMap<string, Spread>> {
   const programs = variants.map((args) => ({
     id: args.join(' '), program: startProgram<CheckedHops>(new URL('servers/checked-hops.ts', import.meta.url), { signal: limit.signal, args }), costs: [] as number[]
   }))
-  for (let round = 0; round < rounds; round += 1) {
+  const until = performance.now() + shareMs
+  for (let round = 0; round < rounds && (round === 0 || performance.now() < until); round += 1) {
     for (const { program, costs } of programs) costs.push(await program.ask('measure', 20_000))
   }
   await Promise.all(programs.map(({ program }) => program.end()))
@@ -135,20 +139,20 @@ function report (turns: ReadonlyMap<string, readonly Measured[]>, hops: Readonly
   const rows = pairs.map(({ id, title }) => {
     const measured = turns.get(id) ?? []
     return {
-      id, title, off: spreadOf(measured.map(({ off }) => off)), on: spreadOf(measured.map(({ on }) => on)),
+      id, title, rounds: measured.length, off: spreadOf(measured.map(({ off }) => off)), on: spreadOf(measured.map(({ on }) => on)),
       share: spreadOf(measured.map(({ off, on }) => on / off - 1))
     }
   })
-  console.log(`CPU of the service's process per message; ${clients} clients, medians of ${rounds} rounds; ` +
+  console.log(`CPU of the service's process per message; ${clients} clients, medians of at most ${rounds} rounds; ` +
     `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}\n`)
-  console.log(formatTable([['', 'without, µs', 'with, µs', 'more', 'in the rounds'], ...rows.map(({ title, off, on, share }) =>
-    [title, off.median.toFixed(1), on.median.toFixed(1), percent(share.median), `${percent(share.min)} – ${percent(share.max)}`])]))
+  console.log(formatTable([['', 'rounds', 'without, µs', 'with, µs', 'more', 'in the rounds'], ...rows.map(({ title, rounds: done, off, on, share }) =>
+    [title, String(done), off.median.toFixed(1), on.median.toFixed(1), percent(share.median), `${percent(share.min)} – ${percent(share.max)}`])]))
   console.log(`\nThe goal is at most ${percent(goal)}.\n`)
   console.log(formatTable([['a span of the seven hops', 'µs', 'in the rounds'], ...[...hops].map(([id, { median, min, max }]) =>
     [id, median.toFixed(2), `${min.toFixed(2)} – ${max.toFixed(2)}`])]))
   console.log(JSON.stringify({ isolation: {
     rounds, clients, goal,
-    turns: Object.fromEntries(rows.map(({ id, off, on, share }) => [id, { without: rounded(off), with: rounded(on), share: rounded(share) }])),
+    turns: Object.fromEntries(rows.map(({ id, rounds: done, off, on, share }) => [id, { rounds: done, without: rounded(off), with: rounded(on), share: rounded(share) }])),
     span: Object.fromEntries([...hops].map(([id, spread]) => [id, rounded(spread)]))
   } }))
 }

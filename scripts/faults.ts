@@ -11,7 +11,7 @@ const faults = allFaults.filter(({ name }) => only === undefined || name === onl
 const rows = await observeFaults(faults, ({ fault, problems }) => {
   console.log(problems.length === 0 ? `${fault.name}: as it should be` : [`${fault.name}:`, ...problems].join('\n  '))
 })
-console.table(rows.map(toCells))
+console.table(rows.flatMap(toCells))
 const failed = rows.filter(({ problems }) => problems.length > 0).map(({ fault }) => fault.name)
 console.log(JSON.stringify({ faults: rows.length, as_they_should_be: rows.length - failed.length, failed }))
 process.exitCode = rows.length > 0 && failed.length === 0 ? 0 : 1

@@ -73,28 +73,25 @@ function judgeKilled (fault: Fault, { error, violations = [], findings = [] }: S
   return guard || verifier ? [] : [`without ${fault.kill.what}, no witness named ${fault.hop}`]
 }
 
-/** What a row says in a table. */
-export function toCells ({ fault, whole, killed, problems }: FaultRow): Readonly<Record<string, string>> {
+/** What a row says in a table: a line with the protection, and one without it. */
+export function toCells ({ fault, whole, killed, problems }: FaultRow): readonly Readonly<Record<string, string>>[] {
   const named = namedBy(fault, { violations: killed.violations ?? [], findings: killed.findings ?? [] })
-  return {
-    fault: fault.name,
-    ...cellsOf(whole, ''),
-    ...cellsOf(killed, 'killed: '),
-    'killed: hop named': `${fault.hop} by ${[named.guard ? 'guard' : '', named.verifier ? 'verifier' : ''].filter(Boolean).join(', ') || 'NOBODY'}`,
-    'as it should be': problems.length === 0 ? 'yes' : 'NO'
-  }
+  const hop = `${fault.hop} by ${[named.guard ? 'guard' : '', named.verifier ? 'verifier' : ''].filter(Boolean).join(', ') || 'NOBODY'}`
+  return [
+    { fault: fault.name, protection: 'there', ...cellsOf(whole), 'hop named': '', 'as it should be': '' },
+    { fault: '', protection: 'gone', ...cellsOf(killed), 'hop named': hop, 'as it should be': problems.length === 0 ? 'yes' : 'NO' }
+  ]
 }
 
-function cellsOf ({ error, delivered = [], refused = [], violations = [], findings = [] }: Seen, prefix: string): Readonly<Record<string, string>> {
-  const cells = error !== undefined
+function cellsOf ({ error, delivered = [], refused = [], violations = [], findings = [] }: Seen): Readonly<Record<string, string>> {
+  return error !== undefined
     ? { 'delivered wrong': 'ERROR', refused: '', guard: '', verifier: '' }
     : {
         'delivered wrong': delivered.length === 0 ? 'nothing' : `${delivered.length}`,
         refused: refused.length > 0 || violations.some(({ witness }) => witness === 'guard') ? 'yes' : 'no',
         guard: violations.length === 0 ? 'silent' : `${violations.length} at ${namesOf(violations.map(({ hop, place }) => hop ?? place))}`,
-        verifier: findings.length === 0 ? 'silent' : namesOf(findings.map(({ rule, hop }) => `${rule} ${hop ?? ''}`))
+        verifier: findings.length === 0 ? 'silent' : namesOf(findings.map(({ rule }) => rule))
       }
-  return Object.fromEntries(Object.entries(cells).map(([name, value]) => [`${prefix}${name}`, value]))
 }
 
 function namesOf (names: readonly string[]): string {

@@ -1,19 +1,23 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { allFaults } from '../../testing/all-faults.ts'
 import type { Finding } from '../../verify/report.ts'
 import { ruleIds } from '../../verify/rules/rule.ts'
 import { readSpanPath } from '../../verify/sources/span-directory.ts'
 import type { Span } from '../../verify/span.ts'
 import { verify } from '../../verify/verify.ts'
 
-// Traces of real runs, as the collector wrote them and as Jaeger answered them: `npm run record:traces` made them.
+// Traces of real runs, as the collector wrote them and as Jaeger answered them: `npm run record:traces` made them; those of the fault kit are made by
+// `npm run record:faults`.
 
 const corpus = join(import.meta.dirname, '../fixtures/traces')
 /** Long after: nothing more is awaited. */
 const nowMs = Date.now() + 86_400_000
 
 interface Expected { readonly without: string, readonly rule: string, readonly hop: string, readonly also?: readonly string[] }
+
+interface ExpectedOfFault { readonly without: string, readonly hop: string, readonly whole: readonly string[], readonly killed: readonly string[] }
 
 async function recordingsOf (name: string): Promise<readonly string[]> {
   const files = await readdir(join(corpus, name))
@@ -33,6 +37,8 @@ async function spansOf (path: string): Promise<readonly Span[]> {
 
 const idsOf = (spans: readonly Span[]) => spans.map(({ traceId, spanId }) => `${traceId} ${spanId}`).toSorted()
 const placesOf = (findings: readonly Finding[]) => [...new Set(findings.map(({ rule, hop }) => `${rule} at ${hop}`))]
+
+const faults = await readdir(join(corpus, 'faults'))
 
 const seeded = (await readdir(join(corpus, 'seeded'))).map((folder) => `seeded/${folder}`)
 
@@ -73,5 +79,29 @@ for (const name of ['killed', ...seeded]) {
       t.equal(verdict, 'findings')
       t.same(placesOf(findings).filter((place) => !also.includes(place)), [`${rule} at ${hop}`], path)
     }
+  })
+}
+
+/** Where a fault does no harm and still shows: the engine refuses what a shared cache has made for another run, so that run has no registry. */
+const shown: readonly string[] = ['shared-flight']
+/** Which faults the verifier names at their hop without the protection. At the others it is the guard that does, before there is a trace to see. */
+const named: readonly string[] = ['client-baggage', 'first-users-loop', 'forged-carrier', 'lost-before-handler', 'lost-carrier', 'shared-flight', 'wrong-channel']
+
+t.test('every fault of the kit has been recorded', async (t) => {
+  t.same(faults.toSorted(), allFaults.map(({ name }) => name).toSorted())
+})
+
+for (const name of faults) {
+  const { without, hop, whole, killed } = JSON.parse(await readFile(join(corpus, 'faults', name, 'expected.json'), 'utf8')) as ExpectedOfFault // what the recording script wrote
+  t.test(`the fault ${name} is told as it was recorded, with ${without} and without it`, async (t) => {
+    const [seenWhole, seenKilled] = await Promise.all(['whole', 'killed'].map(async (recording) => {
+      const { findings } = verify(await spansOf(join(corpus, 'faults', name, `${recording}.jsonl.gz`)), { nowMs })
+      return placesOf(findings).toSorted()
+    }))
+
+    t.same(seenWhole, whole)
+    t.same(seenKilled, killed)
+    t.equal(seenWhole?.length === 0, !shown.includes(name), 'no false positive')
+    t.equal(seenKilled?.some((place) => place.endsWith(` at ${hop}`)), named.includes(name))
   })
 }
