@@ -11,7 +11,7 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import type { ServerEvent } from '../lib/protocol/events.ts'
-import { giveUpAfter, readCount } from './support/command-line.ts'
+import { readCount, runBench } from './support/command-line.ts'
 import type { MeasuredServer, ServerAddress } from './support/measured-server.ts'
 import { startProgram, type Program } from './support/program.ts'
 import { openLoad, type LoadOptions, type SocketLoad } from './support/socket-load.ts'
@@ -71,13 +71,7 @@ type Round = ReadonlyMap<string, number>
 
 const limit = new AbortController()
 
-try {
-  await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
-  process.exitCode = 1
-}
-limit.abort()
+await runBench(bench, timeoutSeconds, limit)
 
 async function bench (): Promise<void> {
   const running: Running[] = []

@@ -16,7 +16,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import type { ServerEvent } from '../lib/protocol/events.ts'
 import type { CheckedHops } from './servers/checked-hops.ts'
-import { giveUpAfter, readCount } from './support/command-line.ts'
+import { readCount, runBench } from './support/command-line.ts'
 import type { MeasuredServer, ServerAddress } from './support/measured-server.ts'
 import { startProgram, type Program } from './support/program.ts'
 import { openLoad, type SocketLoad } from './support/socket-load.ts'
@@ -58,13 +58,7 @@ const limit = new AbortController()
 /** For each pair, and for the hops; a part is left for starting. */
 const shareMs = timeoutSeconds * 1000 * 0.8 / (pairs.length + 1)
 
-try {
-  await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
-  process.exitCode = 1
-}
-limit.abort()
+await runBench(bench, timeoutSeconds, limit)
 
 async function bench (): Promise<void> {
   const collector = createServer((request, response) => { request.resume().once('end', () => { response.end() }) }).listen(0, '127.0.0.1')

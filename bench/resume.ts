@@ -13,7 +13,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { BareFrames } from './servers/bare-frames.ts'
-import { giveUpAfter, readCount } from './support/command-line.ts'
+import { readCount, runBench } from './support/command-line.ts'
 import type { Figure } from './support/figure.ts'
 import { followerFigures } from './support/follower-figures.ts'
 import type { MeasuredServer } from './support/measured-server.ts'
@@ -42,13 +42,7 @@ type Round = ReadonlyMap<string, number>
 
 const limit = new AbortController()
 const folder = await mkdtemp(join(tmpdir(), 'threadline-bench-'))
-try {
-  await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
-  process.exitCode = 1
-}
-limit.abort()
+await runBench(bench, timeoutSeconds, limit)
 await rm(folder, { recursive: true, force: true, maxRetries: 5 })
 
 async function bench (): Promise<void> {

@@ -12,7 +12,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Verified, VerifiedSpans } from './servers/verified-spans.ts'
-import { giveUpAfter, readCount } from './support/command-line.ts'
+import { readCount, runBench } from './support/command-line.ts'
 import { startProgram } from './support/program.ts'
 import { writeSpanFile } from './support/span-file.ts'
 import { formatTable } from './support/table.ts'
@@ -27,13 +27,7 @@ interface Measured extends Verified { readonly fileMegabytes: number }
 
 const limit = new AbortController()
 const folder = await mkdtemp(join(tmpdir(), 'threadline-bench-'))
-try {
-  await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
-  process.exitCode = 1
-}
-limit.abort()
+await runBench(bench, timeoutSeconds, limit)
 await rm(folder, { recursive: true, force: true, maxRetries: 5 })
 
 async function bench (): Promise<void> {

@@ -14,3 +14,17 @@ export async function giveUpAfter (seconds: number, limit: AbortController): Pro
   limit.abort()
   throw new Error(`not done after ${seconds} s`)
 }
+
+/**
+ * Runs a bench to its end or its time limit. What goes wrong is told, and makes the exit code 1. `limit` is aborted in any case, and with
+ * it whatever the bench has started under its signal.
+ */
+export async function runBench (bench: () => Promise<void>, timeoutSeconds: number, limit: AbortController): Promise<void> {
+  try {
+    await Promise.race([bench(), giveUpAfter(timeoutSeconds, limit)])
+  } catch (error) {
+    console.error(`bench: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+    process.exitCode = 1
+  }
+  limit.abort()
+}
