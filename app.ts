@@ -17,6 +17,7 @@ import greeting from './plugins/greeting.ts'
 import isolation from './plugins/isolation.ts'
 import metrics from './plugins/metrics.ts'
 import models from './plugins/models.ts'
+import node from './plugins/node.ts'
 import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
 import storage from './plugins/storage.ts'
@@ -59,6 +60,7 @@ export const options = { logger: loggerOptions, frameworkErrors: answerUnroutabl
  */
 export default fp(async function threadline (app: FastifyInstance, options: AppOptions) {
   await app.register(config, options.env === undefined ? {} : { env: options.env })
+  await app.register(node)
   await app.register(telemetry)
   await app.register(requestId)
   await app.register(errors)

@@ -21,6 +21,19 @@ const settings = {
 
   databaseUrl: setting('DATABASE_URL', Type.Optional(Type.String({ pattern: '^postgres(ql)?://' }))),
   dataDir: setting('DATA_DIR', Type.String({ default: './data' })),
+  /** Connections of this process to the server of `DATABASE_URL`, beside the one that listens. */
+  databasePoolSize: setting('DATABASE_POOL_SIZE', count(10)),
+  /** Where notifications are listened to: for a `DATABASE_URL` behind a pooler, which lends its connections for a transaction only. */
+  databaseListenUrl: setting('DATABASE_LISTEN_URL', Type.Optional(Type.String({ pattern: '^postgres(ql)?://' }))),
+  redisUrl: setting('REDIS_URL', Type.Optional(Type.String({ pattern: '^rediss?://' }))),
+
+  role: setting('THREADLINE_ROLE', Type.Union([Type.Literal('all'), Type.Literal('gateway'), Type.Literal('worker')], { default: 'all' })),
+  signingKeyList: setting('SIGNING_KEYS', Type.String({ default: '' })),
+  leaseMs: setting('LEASE_MS', milliseconds(9_000, 300)),
+  maxRunAttempts: setting('MAX_RUN_ATTEMPTS', count(3)),
+  /** How often the log is asked for events that no hint has told of, and how often while hints are lost for certain. */
+  pollIntervalMs: setting('POLL_INTERVAL_MS', milliseconds(2_000, 10)),
+  doubtfulPollIntervalMs: setting('DOUBTFUL_POLL_INTERVAL_MS', milliseconds(250, 10)),
 
   authJwksUrl: setting('AUTH_JWKS_URL', Type.Optional(Type.String({ pattern: '^https?://' }))),
   authSecret: setting('AUTH_SECRET', Type.Optional(Type.String())),
@@ -77,15 +90,17 @@ type Settings = { readonly [Name in keyof typeof settings]: ValueOf<(typeof sett
  * The configuration of one server: checked, frozen, and read nowhere else from the environment. Secrets are not enumerable, so
  * that logging, serialising or inspecting the whole object does not show them.
  */
-export interface Config extends Omit<Settings, 'dataDir' | 'allowedOriginList'> {
+export interface Config extends Omit<Settings, 'dataDir' | 'allowedOriginList' | 'signingKeyList'> {
   /** Where the embedded database lives; undefined keeps it in memory. */
   readonly dataFolder: string | undefined
   /** Serialised origins (RFC 6454, section 6.2) of the pages that may connect. */
   readonly allowedOrigins: readonly string[]
+  /** The first one signs what goes from node to node, all of them verify it. None: the database keeps one. */
+  readonly signingKeys: readonly string[]
 }
 
 const secrets: readonly (keyof Config)[] = [
-  'databaseUrl', 'authSecret', 'openaiCompatibleApiKey', 'openaiApiKey', 'anthropicApiKey', 'googleApiKey'
+  'databaseUrl', 'databaseListenUrl', 'redisUrl', 'signingKeys', 'authSecret', 'openaiCompatibleApiKey', 'openaiApiKey', 'anthropicApiKey', 'googleApiKey'
 ]
 
 /**
@@ -97,12 +112,14 @@ export default fp(async function config (app, { env = process.env }: ConfigOptio
 }, { name: 'config', fastify: '5.x' })
 
 function readConfig (env: NonNullable<ConfigOptions['env']>): Config {
-  const { dataDir, allowedOriginList, ...values } = readSettings(env)
+  const { dataDir, allowedOriginList, signingKeyList, ...values } = readSettings(env)
   checkAuthentication(values)
+  checkNodes(values)
   const config: Config = {
     ...values,
     dataFolder: dataDir === 'memory' ? undefined : dataDir,
-    allowedOrigins: Object.freeze(listOf(allowedOriginList).map(toOrigin))
+    allowedOrigins: Object.freeze(listOf(allowedOriginList).map(toOrigin)),
+    signingKeys: Object.freeze(listOf(signingKeyList).map(toSigningKey))
   }
   for (const name of secrets) Object.defineProperty(config, name, { enumerable: false })
   return Object.freeze(config)
@@ -138,6 +155,19 @@ function checkAuthentication (config: Pick<Settings, 'authJwksUrl' | 'authSecret
     if (development && value !== undefined) throw invalid(variable, 'needs AUTH_JWKS_URL or AUTH_SECRET')
     if (!development && value === undefined) throw invalid(variable, 'is required with AUTH_JWKS_URL or AUTH_SECRET')
   }
+}
+
+/** What lies in a folder is this process's alone: nobody else could take its runs, or tell its events. */
+function checkNodes ({ databaseUrl, databaseListenUrl, redisUrl, role }: Pick<Settings, 'databaseUrl' | 'databaseListenUrl' | 'redisUrl' | 'role'>): void {
+  if (databaseUrl !== undefined) return
+  if (role !== 'all') throw invalid('THREADLINE_ROLE', 'other than all needs DATABASE_URL')
+  if (databaseListenUrl !== undefined) throw invalid('DATABASE_LISTEN_URL', 'needs DATABASE_URL')
+  if (redisUrl !== undefined) throw invalid('REDIS_URL', 'needs DATABASE_URL')
+}
+
+function toSigningKey (text: string): string {
+  if (Buffer.byteLength(text) < 32) throw invalid('SIGNING_KEYS', 'must have at least 32 bytes each')
+  return text
 }
 
 function toOrigin (text: string): string {

@@ -54,6 +54,14 @@ export const metricDefinitions = {
     unit: '{violation}',
     description: 'Accesses refused because the resource belonged to another identity than the active one, and spans that did not inherit theirs'
   },
+  refusedSignatures: {
+    name: 'threadline.signature.refused', unit: '{signature}', description: 'Runs of the queue and messages of the bus that were not what a node of ours had signed, by why'
+  },
+  takenOverRuns: { name: 'threadline.run.taken_over', unit: '{run}', description: 'Runs that were continued from where another process had left them' },
+  lostLeases: { name: 'threadline.run.lease_lost', unit: '{run}', description: 'Runs that this process had to give up, because another one has them' },
+  busMessages: { name: 'threadline.bus.message', unit: '{message}', description: 'Messages between nodes, by bus, direction and what became of them' },
+  busDoubtful: { name: 'threadline.bus.doubtful', unit: '1', description: '1 while hints may be lost and the log is asked often instead, else 0' },
+  polledEvents: { name: 'threadline.event.polled', unit: '{event}', description: 'Events that no hint had told of, and that were found by asking' },
   droppedSpans: { name: 'threadline.telemetry.spans_dropped', unit: '{span}', description: 'Spans that were lost before they were exported' },
 
   tokenUsage: { name: 'gen_ai.client.token.usage', unit: '{token}', description: 'Number of input and output tokens used.', boundaries: tokens },

@@ -287,3 +287,57 @@ export interface Upkeep {
    */
   purge (what: { deletedBefore: Date, eventsBefore?: Date | undefined, limit: number, signal?: AbortSignal | undefined }): Promise<Purged>
 }
+
+/** Who executes a run, and for how long nobody else may when nothing is heard of it. */
+export interface Lease {
+  readonly worker: string
+  readonly leaseMs: number
+}
+
+/** One attempt of a run: the fence that keeps a stale execution from writing. */
+export interface LeasedRun {
+  readonly runId: RunId
+  readonly attempt: number
+}
+
+export interface RenewedRun extends LeasedRun {
+  /** Why the run is to stop, when somebody has asked for it on another node. */
+  readonly stopReason: string | null
+}
+
+export interface ClaimableThread {
+  readonly userId: UserId
+  readonly threadId: ThreadId
+}
+
+/**
+ * The runs of all users as a queue. The table of the runs is the queue itself: a run is queued by the transaction that accepts its message.
+ * Leases are counted by the database's clock alone. What concerns one run is done in the name of the active user.
+ */
+export interface QueueStore {
+  /**
+   * Threads in which a run can be taken: one is queued and none is running, or the lease of the running one is over. Users who have the
+   * fewest runs under way come first, and of each user the threads that have waited longest, one of each user after the other. At most `limit`,
+   * and only those that have waited for `waitedMs`. Asked outside of any identity.
+   */
+  claimable (options: { limit: number, waitedMs?: number | undefined }): Promise<readonly ClaimableThread[]>
+  /** Renews the leases of runs of any users that this worker still has, and answers with those. Asked outside of any identity. */
+  renew (lease: Lease, runs: readonly LeasedRun[]): Promise<readonly RenewedRun[]>
+  /** Gives a run of the active user back: its lease is over at once. Nothing happens when somebody else has it. */
+  release (run: LeasedRun): Promise<void>
+  /** Asks whoever executes a run of the active user to stop it. Who asks first says why; false when it is not running, or was asked before. */
+  requestStop (runId: RunId, reason: string): Promise<boolean>
+  /** What the run has done and need not do again, in the order in which it was stored. */
+  steps (runId: RunId): Promise<readonly RunStep[]>
+  /** How many runs are queued and how many running, of all users. Asked outside of any identity. */
+  depth (): Promise<{ readonly queued: number, readonly running: number }>
+}
+
+/**
+ * A part of a run that has been done: what a model has said in one step, what a tool has found. Stored together with the event that it is handed
+ * in with, so both or neither. Gone when the run ends. `body` is JSON.
+ */
+export interface RunStep {
+  readonly key: string
+  readonly body: unknown
+}
