@@ -20,6 +20,7 @@ import models from './plugins/models.ts'
 import node from './plugins/node.ts'
 import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
+import signing from './plugins/signing.ts'
 import storage from './plugins/storage.ts'
 import telemetry from './plugins/telemetry.ts'
 import upkeep from './plugins/upkeep.ts'
@@ -67,6 +68,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(shutdown)
 
   await app.register(storage)
+  await app.register(signing)
   await app.register(authentication)
   await app.register(models, options.models === undefined ? {} : { models: options.models })
   await app.register(eventLog)
