@@ -1,5 +1,6 @@
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
+import type { RunStep } from './event-store.ts'
 
 export type Unfollow = () => void
 
@@ -7,7 +8,8 @@ export type Unfollow = () => void
  * The ordered events of each thread.
  *
  * `append` stores an event of the active run and numbers it: from 1 without gaps per thread, in the order of the calls. It is
- * durable when the promise resolves, and told to followers only then. Appending the same `event_id` again stores nothing.
+ * durable when the promise resolves, and told to followers only then. Appending the same `event_id` again stores nothing. A `step` is stored
+ * with its event, in one transaction, and told to nobody.
  * Throws `THREADLINE_CONTEXT_MISMATCH` for an event of another identity, `THREADLINE_INVALID_CONTEXT`, `THREADLINE_THREAD_NOT_FOUND`, `THREADLINE_CONFLICT` when the
  * run has ended or a newer attempt has taken it over, `THREADLINE_STORAGE_UNAVAILABLE` when too many appends wait.
  *
@@ -18,7 +20,7 @@ export type Unfollow = () => void
  * found the thread in the storage: a deleted one may still be read for a moment. Throws `THREADLINE_THREAD_NOT_FOUND`.
  */
 export interface EventLog {
-  append (event: NewThreadEvent, attempt: number): Promise<ThreadEvent>
+  append (event: NewThreadEvent, attempt: number, step?: RunStep): Promise<ThreadEvent>
   follow (threadId: ThreadId, receive: (event: ThreadEvent) => void): Unfollow
   read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
   /** Keeps nothing at hand any more of one thread of the active user, or of all of them: what is stored has been hidden or erased. */

@@ -5,6 +5,14 @@ import type { ThreadId } from '../protocol/ids.ts'
 export interface Append {
   readonly event: NewThreadEvent
   readonly attempt: number
+  /** What the run need not do again; stored with the event, or not at all. */
+  readonly step?: RunStep
+}
+
+/** A part of a run that has been done. `body` is JSON. */
+export interface RunStep {
+  readonly key: string
+  readonly body: unknown
 }
 
 export type Appended =

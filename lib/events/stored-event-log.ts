@@ -72,9 +72,9 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
   }
 
   return {
-    async append (event, attempt) {
+    async append (event, attempt, step) {
       guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'event-log')
-      const placed = await writer.add({ event, attempt, identity: identityOfEvent(event) })
+      const placed = await writer.add({ event, attempt, identity: identityOfEvent(event), ...(step === undefined ? {} : { step }) })
       if (!('refused' in placed)) return placed
       throw placed.refused === 'thread-not-found'
         ? new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
