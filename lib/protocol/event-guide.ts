@@ -107,6 +107,10 @@ export const eventGuide: { readonly [Name in EventType]: Guide<Name> } = {
     summary: 'The turn of the run has come.',
     example: { agent: 'assistant', message_id: ids.message, input: 'Which otters are there?' }
   },
+  agent_resumed: {
+    summary: 'The run goes on in another process, because the one before is gone. Text that it told before is void, and told again; its tool calls stand.',
+    example: { attempt: 2 }
+  },
   agent_thinking: { summary: 'The agent works, and has nothing to show yet.', example: { message: 'Reading the question', step: 1 } },
   agent_delta: { summary: 'A piece of the answer.', example: { text: 'There are', step: 1 } },
   tool_executing: {

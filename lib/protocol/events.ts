@@ -144,6 +144,7 @@ export const eventPayloads = {
   token_renewed: Type.Object({ expires_at: Type.Union([Timestamp, Type.Null()]) }),
 
   agent_started: Type.Object({ agent: Type.String(), message_id: Uuid, input: Type.String() }),
+  agent_resumed: Type.Object({ attempt: Type.Integer({ minimum: 2, description: 'How many times the run has been taken up' }) }),
   agent_thinking: Type.Object({ message: Type.String(), step: Type.Integer({ minimum: 0 }) }),
   agent_delta: Type.Object({ text: Type.String(), step: Type.Integer({ minimum: 0 }) }),
   tool_executing: Type.Object({ tool_call_id: Type.String(), tool: Type.String(), parameters: Type.Unknown() }),
@@ -173,7 +174,7 @@ export const eventTypes = Object.keys(eventPayloads) as readonly EventType[] // 
 
 /** What a run tells: each of these is in the thread's log, with a sequence. */
 export const runEventTypes = [
-  'agent_started', 'agent_thinking', 'agent_delta', 'tool_executing', 'tool_completed', 'agent_completed'
+  'agent_started', 'agent_resumed', 'agent_thinking', 'agent_delta', 'tool_executing', 'tool_completed', 'agent_completed'
 ] as const satisfies readonly EventType[]
 export type RunEventType = typeof runEventTypes[number]
 

@@ -21,16 +21,16 @@ type StoryEvent = Pick<NewThreadEvent, 'type' | 'payload'>
 
 /**
  * The story that each run tells, as a state machine: `waiting` → `running` (after `agent_started`)
- * → `ended` (after `agent_completed`). In `running`, tool calls open and close in pairs. A run that was cancelled or failed while
- * waiting ends without having started.
+ * → `ended` (after `agent_completed`). In `running`, tool calls open and close in pairs, across each `agent_resumed` too: it voids the text
+ * that was told before it, and nothing else. A run that was cancelled or failed while waiting ends without having started.
  */
 export class RunStory {
   #state: 'waiting' | 'running' | 'ended'
   readonly #openTools: Set<string>
 
-  /** With tool calls that are open already, the story of a run that somebody else has begun to tell. */
-  constructor (openTools: readonly string[] = []) {
-    this.#state = openTools.length > 0 ? 'running' : 'waiting'
+  /** With tool calls that are open already, or `begun`, the story of a run that somebody else has begun to tell. */
+  constructor (openTools: readonly string[] = [], { begun = openTools.length > 0 } = {}) {
+    this.#state = begun ? 'running' : 'waiting'
     this.#openTools = new Set(openTools)
   }
 

@@ -7,6 +7,7 @@ import { checkRunEvents, requiredRunEvents, RunStory, toolRunEvents, type RunVio
 type Told = Pick<NewThreadEvent, 'type' | 'payload'>
 
 const started: Told = { type: 'agent_started', payload: { agent: 'assistant', message_id: newMessageId(), input: 'hello' } }
+const resumed: Told = { type: 'agent_resumed', payload: { attempt: 2 } }
 const thinking: Told = { type: 'agent_thinking', payload: { message: 'Reading', step: 0 } }
 const delta: Told = { type: 'agent_delta', payload: { text: 'Hi', step: 1 } }
 const executing = (id: string): Told => ({ type: 'tool_executing', payload: { tool_call_id: id, tool: 'search', parameters: {} } })
@@ -28,6 +29,7 @@ t.test('F77 each event out of its place is reported by its rule', async (t) => {
   const broken: readonly [string, readonly Told[]][] = [
     ['before-start agent_completed critical', [ended('completed'), started, thinking, ended('completed')]],
     ['before-start agent_thinking', [thinking, started, thinking, ended('completed')]],
+    ['before-start agent_resumed', [resumed, started, thinking, ended('completed')]],
     ['before-start agent_delta', [delta, started, thinking, ended('completed')]],
     ['before-start tool_executing', [executing('a'), started, thinking, ended('completed')]],
     ['before-start tool_completed', [completed('a'), started, thinking, ended('completed')]],
@@ -39,11 +41,25 @@ t.test('F77 each event out of its place is reported by its rule', async (t) => {
     ['tool-unfinished agent_completed critical', [started, thinking, executing('a'), ended('completed'), completed('a'), ended('completed')]],
     ['after-completion agent_completed critical', [started, thinking, ended('completed'), ended('completed')]],
     ['after-completion agent_delta', [started, thinking, ended('completed'), delta]],
+    ['after-completion agent_resumed', [started, thinking, ended('failed'), resumed]],
+    ['started-twice agent_started', [started, thinking, resumed, started, ended('failed')]],
     ['after-completion agent_started', [started, thinking, ended('failed'), started]],
     ['after-completion tool_completed', [started, thinking, ended('completed'), completed('a')]]
   ]
 
   for (const [rule, events] of broken) t.same(rulesOf(events), [rule], events.map(({ type }) => type).join(' '))
+})
+
+t.test('a run that goes on in another process tells one story: its tools stay open, and it starts and ends once', async (t) => {
+  t.same(rulesOf([started, resumed, thinking, ended('completed')]), [])
+  t.same(rulesOf([started, thinking, delta, executing('a'), resumed, completed('a'), resumed, delta, ended('completed')], true), [])
+  t.same(rulesOf([started, thinking, executing('a'), resumed, executing('a'), completed('a'), ended('completed')]), ['tool-already-executing tool_executing'])
+  t.same(rulesOf([started, thinking, executing('a'), resumed, ended('completed')]), ['tool-unfinished agent_completed critical'])
+
+  const taken = new RunStory([], { begun: true })
+  t.match(taken.tell(started), { rule: 'started-twice' })
+  t.equal(taken.tell(resumed), undefined)
+  t.equal(taken.tell(ended('completed')), undefined)
 })
 
 t.test('F77 a run that was stopped while it waited ends without having started, and nothing follows', async (t) => {
@@ -123,7 +139,7 @@ t.test('F78 the pair of a tool is missing only in a run that uses tools', async 
 
 t.test('F77 whatever is told, what the story accepts starts once, ends once at the end, and closes each tool that it opens', async (t) => {
   const event = fc.oneof(
-    fc.constantFrom(started, thinking, delta),
+    fc.constantFrom(started, resumed, thinking, delta),
     fc.constantFrom('a', 'b').chain((id) => fc.constantFrom(executing(id), completed(id))),
     fc.constantFrom<RunOutcome>('completed', 'failed', 'cancelled', 'timed_out').map(ended)
   )
@@ -148,7 +164,7 @@ t.test('F77 whatever is told, what the story accepts starts once, ends once at t
 })
 
 t.test('F77 of a recorded run, each accepted event is reported by no rule and each refused one by exactly one', async (t) => {
-  const event = fc.constantFrom(started, thinking, delta, executing('a'), completed('a'), ended('completed'), ended('failed'))
+  const event = fc.constantFrom(started, resumed, thinking, delta, executing('a'), completed('a'), ended('completed'), ended('failed'))
 
   fc.assert(fc.property(fc.array(event, { maxLength: 10 }), (events) => {
     const story = new RunStory()
@@ -156,5 +172,5 @@ t.test('F77 of a recorded run, each accepted event is reported by no rule and ea
     const reported = checkRunEvents(events).filter(({ rule }) => rule !== 'missing')
     return JSON.stringify(reported) === JSON.stringify(refused)
   }))
-  t.ok(runEventTypes.every((type) => [started, thinking, delta, executing('a'), completed('a'), ended('failed')].some((one) => one.type === type)))
+  t.ok(runEventTypes.every((type) => [started, resumed, thinking, delta, executing('a'), completed('a'), ended('failed')].some((one) => one.type === type)))
 })
