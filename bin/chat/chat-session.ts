@@ -143,6 +143,7 @@ export class ChatSession {
     for (const printed of renderEvent(event, { paint, threadId: this.#client.threadId, isStreamed })) screen.print(printed)
 
     if (event.run_id !== undefined && event.type === 'agent_delta') this.#streamed.add(event.run_id)
+    if (event.run_id !== undefined && event.type === 'agent_resumed') this.#streamed.delete(event.run_id)
     if (event.run_id !== undefined && event.type === 'agent_completed') {
       this.#streamed.delete(event.run_id)
       this.#runs.end(event.run_id, event.payload.status)

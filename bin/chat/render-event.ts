@@ -71,6 +71,7 @@ const renderers: { readonly [Name in EventType]?: Renderer<Name> } = {
   token_renewed: (_event, { paint }) => [paint('dim', 'the token is renewed')],
 
   agent_started: ({ payload }, { paint }) => [`▶ ${paint('bold', oneLine(payload.agent))} ${paint('dim', '←')} ${oneLine(payload.input)}`],
+  agent_resumed: (_event, { paint }) => [paint('dim', '↻ goes on in another process: what it has said so far is said again')],
   agent_thinking: ({ payload }, { paint }) => [paint('dim', `… ${oneLine(payload.message)}`)],
   tool_executing: ({ payload }, { paint }) => [`⚙ ${paint('bold', oneLine(payload.tool))} ${compact(payload.parameters)}`],
   tool_completed: ({ payload: { tool, success, duration_ms: ms, result, error } }, { paint }) => [

@@ -60,6 +60,25 @@ t.test('the chat', async (t) => {
     t.equal((await connection.closed).code, 1000)
   })
 
+  // kill: no `agent_resumed` in `#receive` of bin/chat/chat-session.ts
+  t.test('shows the whole answer of a run that went on in another process and has said nothing there', async (t) => {
+    const { ended } = chat(as(server, '--once'), 'hi\n')
+    const connection = await server.connection()
+    connection.establish(threadId)
+    await accept(connection)
+
+    connection.send('agent_delta', { text: 'Hello ', step: 0 }, { ...inRun, sequence: 1 })
+    connection.send('agent_resumed', { attempt: 2 }, { ...inRun, sequence: 2 })
+    connection.send('agent_completed', { status: 'completed', content: 'Hello alice' }, { ...inRun, sequence: 3 })
+
+    t.same((await ended).stdout.trimEnd().split('\n').slice(-4), [
+      'alice abcdef·123456 │ Hello ',
+      'alice abcdef·123456 ↻ goes on in another process: what it has said so far is said again',
+      'alice abcdef·123456 ■ completed',
+      '  Hello alice'
+    ])
+  })
+
   t.test('fails when the run does', async (t) => {
     const { ended } = chat(as(server, '--once'), 'hi')
     const connection = await server.connection()

@@ -25,6 +25,7 @@ const inRun = { run_id: run }
 
 t.test('each event is a line that begins with its user, thread and run', async (t) => {
   t.same(render('agent_started', { agent: 'echo', message_id: uuid(3), input: 'hello' }, inRun), ['alice abcdef·123456 ▶ echo ← hello'])
+  t.same(render('agent_resumed', { attempt: 2 }, inRun), ['alice abcdef·123456 ↻ goes on in another process: what it has said so far is said again'])
   t.same(render('agent_thinking', { message: 'hm', step: 0 }, inRun), ['alice abcdef·123456 … hm'])
   t.same(render('tool_executing', { tool_call_id: 'a', tool: 'clock', parameters: { zone: 'UTC' } }, inRun), ['alice abcdef·123456 ⚙ clock {"zone":"UTC"}'])
   t.same(render('message_accepted', { message_id: uuid(3), run_id: run, duplicate: false }), ['alice abcdef ✓ accepted'])

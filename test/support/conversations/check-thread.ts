@@ -34,9 +34,10 @@ export function endOf (events: readonly ThreadEvent[]): PayloadOf<'agent_complet
   return end === undefined ? undefined : end.payload as PayloadOf<'agent_completed'> // its type was compared
 }
 
-/** What the run has said, piece by piece. */
+/** What the run has said, piece by piece, since it was taken up for the last time. */
 export function saidIn (events: readonly ThreadEvent[]): string {
-  return events.filter((event) => event.type === 'agent_delta').map(({ payload }) => (payload as PayloadOf<'agent_delta'>).text).join('')
+  const since = events.findLastIndex((event) => event.type === 'agent_resumed') + 1
+  return events.slice(since).filter((event) => event.type === 'agent_delta').map(({ payload }) => (payload as PayloadOf<'agent_delta'>).text).join('')
 }
 
 export function eventsOf ({ events }: ThreadRecord, runId: string): readonly ThreadEvent[] {
