@@ -5,6 +5,7 @@ import type { LanguageModel } from './lib/models/model-registry.ts'
 import { loggerOptions } from './lib/telemetry/logger-options.ts'
 import agents from './plugins/agents.ts'
 import authentication from './plugins/authentication.ts'
+import bus from './plugins/bus.ts'
 import canary from './plugins/canary.ts'
 import config from './plugins/config.ts'
 import contracts from './plugins/contracts.ts'
@@ -69,6 +70,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
 
   await app.register(storage)
   await app.register(signing)
+  await app.register(bus)
   await app.register(authentication)
   await app.register(models, options.models === undefined ? {} : { models: options.models })
   await app.register(eventLog)

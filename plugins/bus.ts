@@ -1,0 +1,17 @@
+import fp from 'fastify-plugin'
+import type { EventBus } from '../lib/events/event-bus.ts'
+import { createLoneBus } from '../lib/events/lone-bus.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    bus: EventBus
+  }
+}
+
+/** What the nodes of the service tell each other. Closed after everything that tells or listens. */
+export default fp(async function bus (app) {
+  const opened = createLoneBus(app.node.id)
+
+  app.decorate('bus', opened)
+  app.addHook('onClose', async () => { await opened.close() })
+}, { name: 'bus', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage'] })
