@@ -7,9 +7,11 @@ import { keepUp } from './embedded-upkeep.ts'
 import { createEventStore } from './event-store.ts'
 import { createMessageStore } from './message-store.ts'
 import { migrate } from './migrate.ts'
+import { migrations as ownMigrations } from './migrations/migrations.ts'
 import { PgliteDatabase } from './pglite-database.ts'
 import { readProtection } from './protection.ts'
 import { createRunStore } from './run-store.ts'
+import { mayMigrate, requireSchema } from './schema-state.ts'
 import type { Storage } from './storage.ts'
 import { createThreadStore } from './thread-store.ts'
 import { createTicketStore } from './ticket-store.ts'
@@ -32,8 +34,9 @@ const queryTimeoutMs = 20_000
 const defaultPoolSize = 10
 
 /**
- * Opens the storage and brings it to the newest state. Throws `THREADLINE_STORAGE_UNAVAILABLE`, `THREADLINE_DATA_FOLDER_LOCKED`
- * or `THREADLINE_MIGRATION_FAILED`, and then leaves nothing open. The caller closes it.
+ * Opens the storage and brings it to the newest state; with a login that may not do that, it must be in it already. A state that a newer
+ * version has made is as good. Throws `THREADLINE_STORAGE_UNAVAILABLE`, `THREADLINE_DATA_FOLDER_LOCKED` or `THREADLINE_MIGRATION_FAILED`, and
+ * then leaves nothing open. The caller closes it.
  */
 export async function createStorage (options: StorageOptions): Promise<Storage> {
   const opened = new AsyncDisposableStack()
@@ -62,7 +65,10 @@ async function openTarget (options: StorageOptions, opened: AsyncDisposableStack
 async function migrateTarget (target: DatabaseTarget, { logger, migrations }: StorageOptions): Promise<void> {
   const pool = openPool(target, logger)
   try {
-    await migrate(pool, migrations)
+    const { newer } = 'embedded' in target || await mayMigrate(pool)
+      ? await migrate(pool, migrations)
+      : await requireSchema(pool, Object.keys({ ...ownMigrations, ...migrations }))
+    if (newer.length > 0) logger?.info({ migrations: newer }, 'The database has migrations of a newer version, and is used as it is')
     if ('embedded' in target) await keepUp(pool)
   } finally {
     await pool.end()
