@@ -34,6 +34,7 @@ function newMessage (): AcceptedMessage {
     context: {},
     strategy: 'enqueue',
     traceparent: undefined,
+    signature: '',
     maxWaiting: 16
   }
 }
@@ -41,7 +42,7 @@ function newMessage (): AcceptedMessage {
 async function newRun (): Promise<RunRecord> {
   const message = newMessage()
   await asUser(async () => await storage.runs.accept(message))
-  const run = await asUser(async () => await storage.runs.claimNext(message.threadId))
+  const run = await asUser(async () => await storage.runs.claimNext(message.threadId, { worker: 'bench', leaseMs: 60_000 }))
   if (run === undefined) throw new Error('There was nothing to claim')
   return run
 }

@@ -19,6 +19,9 @@ export interface LoopOptions extends ExecutionOptions, EndingOptions {
 
 const claimRetryMs = 1_000
 
+/** Longer than a run may take: nobody renews it yet. */
+const lease = { worker: 'this process', leaseMs: 24 * 60 * 60 * 1_000 }
+
 /**
  * Says that there is work in the active thread: its loop, of which there is one, takes its runs from the queue one after the other and
  * ends when there are none. `doubtful` says that the database may hold a running run that nobody executes; it is ended first.
@@ -48,7 +51,7 @@ async function loop (session: ThreadSession, options: LoopOptions): Promise<void
 async function claim (session: ThreadSession, { runs, logger, closing }: LoopOptions): Promise<RunRecord | undefined> {
   if (closing.aborted) return undefined
   try {
-    return await runs.claimNext(session.threadId)
+    return await runs.claimNext(session.threadId, lease)
   } catch (err) {
     if (isThreadlineError(err, 'THREADLINE_THREAD_NOT_FOUND')) return undefined
     logger.error({ err }, 'the next run could not be taken from the queue')

@@ -1,3 +1,4 @@
+import { signCarrier } from '../context/carrier.ts'
 import { currentRun } from '../context/current-thread.ts'
 import { activeTraceparent } from '../context/traceparent.ts'
 import { ThreadlineError } from '../errors.ts'
@@ -58,9 +59,11 @@ export function requireAgent (agent: string, { agents }: HandlerTools): void {
 }
 
 /** What is stored of every run of the active identity. */
-export function newRun (clientId: string | undefined, strategy: MultitaskStrategy, { maxWaitingRuns: maxWaiting }: HandlerTools) {
-  const { threadId, runId } = currentRun()
-  return { runId, threadId, clientId, strategy, traceparent: activeTraceparent(), maxWaiting }
+export function newRun (clientId: string | undefined, strategy: MultitaskStrategy, { maxWaitingRuns: maxWaiting, signer }: HandlerTools) {
+  const { userId, threadId, runId, requestId, connectionId } = currentRun()
+  const traceparent = activeTraceparent()
+  const signature = signCarrier(signer, { userId, threadId, runId, requestId, connectionId, traceparent })
+  return { runId, threadId, clientId, strategy, traceparent, signature, maxWaiting }
 }
 
 /** Stores a message of the user, and its thread if it is new. Throws what the storage throws, and `THREADLINE_AGENT_NOT_FOUND`. */

@@ -2,10 +2,10 @@ import { sql, type RawBuilder } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import type { NewThreadEvent, PayloadOf, ThreadEvent } from '../protocol/events.ts'
-import { toUserId, type ThreadId } from '../protocol/ids.ts'
+import { toThreadId, toUserId, type ThreadId } from '../protocol/ids.ts'
 import { ownThread } from './own-thread.ts'
 import { nearestStorableText } from './storable-text.ts'
-import type { Appended, AppendedEvent, EventStore } from './storage.ts'
+import type { Appended, AppendedEvent, ClaimableThread, EventStore, RunStep } from './storage.ts'
 import { query } from './tables.ts'
 import { onlyRow } from './thread-view.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
@@ -38,13 +38,30 @@ export function createEventStore (units: UnitsOfWork, epoch: string): EventStore
         const event = body as unknown as NewThreadEvent // only `append` writes it
         return { ...event, sequence, epoch } satisfies ThreadEvent
       })
-    })
+    }),
+
+    async positions (threads) {
+      if (threads.length === 0) return new Map()
+      const rows = await units.asSystem(async (unit) => await unit.lastRows(positionsOf(threads)))
+      return new Map(rows.map((row) => [toThreadId(row.thread_id), row.last_sequence]))
+    }
   }
 }
 
 /** The append itself: within a unit that names no user, or that of the batch's only one. */
 export function appending (batch: readonly AppendedEvent[], items = itemsOf(batch)): RawBuilder<AppendedRow> {
-  return sql<AppendedRow>`select * from threadline.append_events(${JSON.stringify([...items.values()])})`
+  const events = JSON.stringify([...items.values()])
+  const steps = batch.flatMap(({ event, step }) => step === undefined ? [] : [toStep(step, items.get(keyOf(event))?.item ?? -1)])
+  return steps.length === 0
+    ? sql<AppendedRow>`select * from threadline.append_events(${events})`
+    : sql<AppendedRow>`select * from threadline.append_events(${events}, ${JSON.stringify(steps)})`
+}
+
+function positionsOf (threads: readonly ClaimableThread[]) {
+  return sql<{ thread_id: string, last_sequence: number }>`
+    select t.thread_id, t.last_sequence
+    from unnest(${threads.map(({ threadId }) => threadId)}::uuid[], ${threads.map(({ userId }) => userId)}::text[]) f (thread_id, user_id)
+    join threadline.threads t on t.thread_id = f.thread_id and t.user_id = f.user_id and t.deleted_at is null`
 }
 
 function eventsAfter (threadId: ThreadId, after: number, limit: number) {
@@ -78,6 +95,11 @@ function toItem ({ event, attempt }: AppendedEvent, item: number) {
     body: JSON.stringify(event),
     ...(event.type === 'agent_completed' ? ending(event as NewThreadEvent<'agent_completed'>) : {}) // by its type
   }
+}
+
+/** Its body travels and is kept as the events are. */
+function toStep ({ key, body }: RunStep, item: number) {
+  return { item, key: nearestStorableText(key), body: JSON.stringify(body) ?? 'null' }
 }
 
 function ending ({ payload }: { payload: PayloadOf<'agent_completed'> }) {

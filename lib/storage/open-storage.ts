@@ -5,13 +5,16 @@ import { createAccountStore } from './account-store.ts'
 import { openPool, type DatabaseTarget } from './connection-pool.ts'
 import { keepUp } from './embedded-upkeep.ts'
 import { createEventStore } from './event-store.ts'
+import { createLimitStore } from './limit-store.ts'
 import { createMessageStore } from './message-store.ts'
 import { migrate } from './migrate.ts'
 import { migrations as ownMigrations } from './migrations/migrations.ts'
 import { PgliteDatabase } from './pglite-database.ts'
 import { readProtection } from './protection.ts'
+import { createQueueStore } from './queue-store.ts'
 import { createRunStore } from './run-store.ts'
 import { mayMigrate, requireSchema } from './schema-state.ts'
+import { readSigningKey } from './signing-key.ts'
 import type { Storage } from './storage.ts'
 import { createThreadStore } from './thread-store.ts'
 import { createTicketStore } from './ticket-store.ts'
@@ -84,10 +87,13 @@ export async function openStores (units: UnitsOfWork, close: () => Promise<void>
     messages: createMessageStore(units),
     runs: createRunStore(units),
     events: createEventStore(units, epoch),
+    queue: createQueueStore(units),
+    limits: createLimitStore(units),
     tickets: createTicketStore(units),
     account: createAccountStore(units),
     upkeep: createUpkeep(units),
     epoch,
+    signingKey: async () => await readSigningKey(units),
     protection: async () => await readProtection(units),
     ping: async () => { await units.asSystem(async (unit) => { await unit.lastRows(sql`select 1`) }) },
     close

@@ -21,6 +21,8 @@ export function toRunRecord (row: Selectable<RunsTable>): RunRecord {
     createdAt: row.created_at,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
-    error: row.error
+    error: row.error,
+    signature: row.signature,
+    stopReason: row.stop_reason
   }
 }

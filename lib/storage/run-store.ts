@@ -2,7 +2,7 @@ import { sql, type Selectable } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import { ThreadlineError } from '../errors.ts'
-import { toRunId, type MessageId, type RunId, type ThreadId } from '../protocol/ids.ts'
+import { toRunId, toThreadId, type MessageId, type RunId, type ThreadId } from '../protocol/ids.ts'
 import { requireThread } from './own-thread.ts'
 import { firstEventOf, toOpenTools, toolEventsOf } from './run-events.ts'
 import { toRunRecord } from './run-record.ts'
@@ -29,8 +29,8 @@ export function createRunStore (units: UnitsOfWork): RunStore {
 
     regenerate: async (run) => await acceptance(units, regenerateMessage(run)),
 
-    claimNext: async (threadId) => await units.asUser(async (unit) => {
-      const claim = sql<Selectable<RunsTable>>`select * from threadline.claim_next(${threadId})`
+    claimNext: async (threadId, { worker, leaseMs }) => await units.asUser(async (unit) => {
+      const claim = sql<Selectable<RunsTable>>`select * from threadline.claim_next(${threadId}, ${worker}, ${leaseMs})`
       const [row] = await unit.lastRows(claim)
       return row === undefined ? undefined : ownRecord(row)
     }),
@@ -44,6 +44,12 @@ export function createRunStore (units: UnitsOfWork): RunStore {
     unfinished: async (threadId) => await units.asUser(async (unit) => {
       const unfinished = ownRuns().where('thread_id', '=', threadId).where('status', 'in', ['queued', 'running'])
       return (await unit.lastRows(unfinished.orderBy('ordinal'))).map(ownRecord)
+    }),
+
+    unfinishedThreads: async () => await units.asUser(async (unit) => {
+      const threads = query.selectFrom('runs').select('thread_id').distinct()
+        .where('user_id', '=', currentIdentity().userId).where('status', 'in', ['queued', 'running'])
+      return (await unit.lastRows(threads)).map(({ thread_id: threadId }) => toThreadId(threadId))
     }),
 
     list: async (threadId, page) => await units.asUser(async (unit) => await listRuns(unit, threadId, page)),
@@ -79,7 +85,7 @@ function acceptMessage (message: AcceptedMessage): Query<AcceptanceRow> {
       ${storableText(message.content, 'content')}, ${JSON.stringify(message.metadata)},
       ${storableText(message.clientId ?? null, 'id')}, ${storableText(message.agent, 'agent')},
       ${JSON.stringify(message.context)}, ${message.strategy}, ${storableText(message.traceparent ?? null, 'traceparent')},
-      ${message.maxWaiting}, ${requestId}, ${connectionId ?? null})`
+      ${message.maxWaiting}, ${requestId}, ${connectionId ?? null}, ${storableText(message.signature, 'signature')})`
 }
 
 function regenerateMessage (run: Regeneration): Query<AcceptanceRow> {
@@ -89,7 +95,7 @@ function regenerateMessage (run: Regeneration): Query<AcceptanceRow> {
       ${run.runId}, ${run.threadId}, ${run.messageId ?? null}, ${storableText(run.clientId ?? null, 'id')},
       ${storableText(run.agent ?? null, 'agent')}, ${storableText(run.defaultAgent, 'agent')}, ${JSON.stringify(run.context)},
       ${run.strategy}, ${storableText(run.traceparent ?? null, 'traceparent')}, ${run.maxWaiting}, ${requestId},
-      ${connectionId ?? null})`
+      ${connectionId ?? null}, ${storableText(run.signature, 'signature')})`
 }
 
 async function listRuns (unit: UnitOfWork, threadId: ThreadId, { limit, before }: { limit: number, before?: RunId | undefined }) {

@@ -15,11 +15,18 @@ export interface Storage {
   readonly messages: MessageStore
   readonly runs: RunStore
   readonly events: EventStore
+  readonly queue: QueueStore
+  readonly limits: LimitStore
   readonly tickets: TicketStore
   readonly account: AccountStore
   readonly upkeep: Upkeep
   /** Named by every position in a thread; another one means that sequences have started anew. */
   readonly epoch: string
+  /**
+   * The secret that the nodes of this database sign with: random, made once, 32 bytes. Only the role of the system can read it. Asked outside of
+   * any identity.
+   */
+  signingKey (): Promise<Uint8Array>
   /** How the database protects the rows of the active user, as it stands in a unit of work of that user. */
   protection (): Promise<DatabaseProtection>
   /** Resolves when the database answers. */
@@ -129,6 +136,10 @@ export interface RunRecord {
   readonly startedAt: string | null
   readonly finishedAt: string | null
   readonly error: string | null
+  /** Made by who accepted it; null when that was a version that signed nothing. */
+  readonly signature: string | null
+  /** Why it is to stop; null while nobody has asked for that. */
+  readonly stopReason: string | null
 }
 
 /** A run, with what it answers. Ids and times come from the caller. */
@@ -141,6 +152,8 @@ interface NewRun {
   readonly context: Data
   readonly strategy: MultitaskStrategy
   readonly traceparent: string | undefined
+  /** Says that the identity and the trace of the run are from a node of ours. The storage keeps it and does not know what it means. */
+  readonly signature: string
   /** Queued and running runs that the thread may hold beside this one. */
   readonly maxWaiting: number
 }
@@ -190,14 +203,17 @@ export interface RunStore {
    */
   regenerate (run: Regeneration): Promise<Acceptance>
   /**
-   * Takes the oldest queued run of the thread, unless one is running: sets it running, counts its attempt and returns it.
-   * The database itself allows one running run per thread. Undefined when there is nothing to take.
+   * Takes the oldest queued run of the thread, unless one is running, or the running one whose lease is over: sets it running, counts its
+   * attempt, leases it and returns it. The database itself allows one running run per thread. Undefined when there is nothing to take. A run that a
+   * version without leases has claimed can be taken over ten minutes after its start.
    */
-  claimNext (threadId: ThreadId): Promise<RunRecord | undefined>
+  claimNext (threadId: ThreadId, lease: Lease): Promise<RunRecord | undefined>
   /** The run, if it is the user's own; throws `THREADLINE_RUN_NOT_FOUND` otherwise. */
   require (runId: RunId): Promise<RunRecord>
   /** Queued and running runs of the thread, oldest first; none of a thread that the user does not have. */
   unfinished (threadId: ThreadId): Promise<readonly RunRecord[]>
+  /** Threads of the user in which a run is queued or running. */
+  unfinishedThreads (): Promise<readonly ThreadId[]>
   /** Runs of the thread, newest first. Throws `THREADLINE_THREAD_NOT_FOUND`, `THREADLINE_RUN_NOT_FOUND` for a `before` that it does not have. */
   list (threadId: ThreadId, page: { limit: number, before?: RunId | undefined }): Promise<{ runs: readonly RunRecord[], hasMore: boolean }>
   /** Tool calls that the log has announced and not completed, of a run whose process died. */
@@ -228,7 +244,8 @@ export interface EventStore {
    * that was the head. With the reason `rolled_back` the run's own messages are removed instead, and what followed them follows
    * what they followed. Any other
    * event of a run that has ended, or of another attempt than the stored one, is refused as `run-not-active` (events
-   * of a queued run excepted, whatever their attempt). One refused event does not hinder the others of the batch.
+   * of a queued run excepted, whatever their attempt). One refused event does not hinder the others of the batch. A step is stored with its event
+   * unless the run has ended, the first of a key for good; the steps of a run are gone with its end.
    */
   append (batch: readonly AppendedEvent[]): Promise<readonly Appended[]>
   /**
@@ -236,11 +253,18 @@ export interface EventStore {
    * `THREADLINE_THREAD_NOT_FOUND`.
    */
   read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
+  /**
+   * The last sequence of threads of any users, in one statement. A thread that is deleted, unknown or another user's is not in the answer. Asked
+   * outside of any identity.
+   */
+  positions (threads: readonly ClaimableThread[]): Promise<ReadonlyMap<ThreadId, number>>
 }
 
 export interface AppendedEvent {
   readonly event: NewThreadEvent
   readonly attempt: number
+  /** What the run need not do again. */
+  readonly step?: RunStep | undefined
 }
 
 export interface Ticket {
@@ -316,9 +340,9 @@ export interface ClaimableThread {
  */
 export interface QueueStore {
   /**
-   * Threads in which a run can be taken: one is queued and none is running, or the lease of the running one is over. Users who have the
-   * fewest runs under way come first, and of each user the threads that have waited longest, one of each user after the other. At most `limit`,
-   * and only those that have waited for `waitedMs`. Asked outside of any identity.
+   * Threads in which a run can be taken: one is queued and none is running, or the lease of the running one is over. They come as if each was given
+   * to the user who then has the fewest runs under way: to those who have waited longest among several, and of each user the thread that has waited
+   * longest. At most `limit`, and only those that have waited for `waitedMs`. Asked outside of any identity.
    */
   claimable (options: { limit: number, waitedMs?: number | undefined }): Promise<readonly ClaimableThread[]>
   /** Renews the leases of runs of any users that this worker still has, and answers with those. Asked outside of any identity. */
@@ -340,4 +364,19 @@ export interface QueueStore {
 export interface RunStep {
   readonly key: string
   readonly body: unknown
+}
+
+export interface SentFrames {
+  readonly userId: UserId
+  readonly count: number
+}
+
+/** What users may do in a while, counted for all nodes of the database together, by its clock. */
+export interface LimitStore {
+  /**
+   * Counts frames of any number of users, in one statement, and says of each item whether it was within the limit; one that was not is not counted. A
+   * sliding window: in no span of `windowMs` are there more than `limit`. Room is free again at most a tenth of the window late. Windows of
+   * different length are counted apart. After a crash of the database they are empty. Asked outside of any identity.
+   */
+  admit (frames: readonly SentFrames[], window: { readonly limit: number, readonly windowMs: number }): Promise<readonly boolean[]>
 }

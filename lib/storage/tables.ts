@@ -42,6 +42,20 @@ export interface RunsTable {
   started_at: Timestamp | null
   finished_at: Timestamp | null
   error: string | null
+  signature: string | null
+  worker: string | null
+  lease_until: Timestamp | null
+  stop_reason: string | null
+}
+
+export interface RunStepsTable {
+  run_id: string
+  key: string
+  position: GeneratedAlways<number>
+  thread_id: string
+  user_id: string
+  body: unknown
+  created_at: Generated<Timestamp>
 }
 
 export interface MessagesTable {
@@ -91,6 +105,7 @@ export interface TicketsTable {
 export interface Tables {
   threads: ThreadsTable
   runs: RunsTable
+  run_steps: RunStepsTable
   messages: MessagesTable
   run_events: RunEventsTable
   usage: UsageTable

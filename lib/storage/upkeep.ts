@@ -10,6 +10,7 @@ const maxEvents = 5_000
 /** Events among which those are looked for whose threads come next. */
 const maxAged = 10_000
 const maxTickets = 1_000
+const maxWindows = 20_000
 
 /**
  * The role of the system finds out which threads there is something to do in; each is then worked on in a transaction of its own, in the
@@ -22,6 +23,7 @@ export function createUpkeep (units: UnitsOfWork): Upkeep {
       const threads = await eachThread(units, deleted, signal, (thread) => purgeThread(thread, deletedBefore))
       const events = eventsBefore === undefined ? 0 : await expire(units, eventsBefore, limit, signal)
       await units.asSystem(dropExpiredTickets)
+      await units.asSystem(dropEmptyWindows)
       return { threads, events }
     }
   }
@@ -84,5 +86,13 @@ async function dropExpiredTickets (unit: UnitOfWork): Promise<void> {
     delete from threadline.tickets where secret_hash in (
       select secret_hash from threadline.tickets where expires_at <= ${new Date().toISOString()}
       limit ${sql.lit(maxTickets)} for update skip locked
+    )`)
+}
+
+async function dropEmptyWindows (unit: UnitOfWork): Promise<void> {
+  await unit.lastRows(sql`
+    delete from threadline.message_windows where (user_id, window_ms) in (
+      select user_id, window_ms from threadline.message_windows where over_at <= now()
+      limit ${sql.lit(maxWindows)} for update skip locked
     )`)
 }

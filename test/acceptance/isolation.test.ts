@@ -186,7 +186,7 @@ t.test('D43 to another user, finished runs and their thread do not exist, by wha
     await t.rejects(eventLog.read(thread, 0, 10), notFound)
     await t.rejects(storage.threads.state(thread), notFound)
     t.same(await storage.runs.unfinished(thread), [])
-    t.equal(await storage.runs.claimNext(thread), undefined)
+    t.equal(await storage.runs.claimNext(thread, { worker: 'a worker', leaseMs: 60_000 }), undefined)
   })
   t.same(await readThread(storage, 'd43-anna', thread), before, 'and nothing has changed')
   t.same(strangers(await spy.settled(), { user: 'd43-ben', threads: [own], runs: [] }), [])

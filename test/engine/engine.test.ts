@@ -19,7 +19,8 @@ import { createSilentLogger } from '../support/silent-logger.ts'
 function recordOf ({ runId, threadId, userId, requestId }: RunIdentity): RunRecord {
   return {
     runId, threadId, userId, requestId, messageId: newMessageId(), connectionId: null, agent: 'slow', input: 'hello', context: {},
-    status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null
+    status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null,
+    signature: null, stopReason: null
   }
 }
 

@@ -49,7 +49,8 @@ function endOf ({ userId, threadId, runId, requestId }: RunIdentity): EndedRun {
   return {
     run: {
       userId, threadId, runId, requestId, messageId: newMessageId(), connectionId: null, agent: 'echo', input: `message of ${userId}`, context: {},
-      status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null
+      status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null,
+      signature: null, stopReason: null
     },
     status: 'completed',
     content: 'an answer',

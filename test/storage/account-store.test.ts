@@ -1,7 +1,7 @@
 import t from 'tap'
 import { newMessageId, newThreadId } from '../../lib/protocol/ids.ts'
 import { settler } from '../support/settler.ts'
-import { as, completionOf, deltaOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, deltaOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
 onEachDatabase(t, async (t, { storage, ask, askAs }) => {
   const { account, threads, runs, events } = storage
@@ -78,7 +78,7 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     const refused = { refused: 'thread-not-found' }
     t.same(await events.append([deltaOf(run), completionOf(run, { message_id: newMessageId(), content: 'Done' })]), [refused, refused])
     await t.rejects(as(alice, async () => await runs.accept(messageOf({ threadId: run.threadId }))), { code: 'THREADLINE_THREAD_NOT_FOUND' })
-    t.equal(await as(alice, async () => await runs.claimNext(run.threadId)), undefined)
+    t.equal(await as(alice, async () => await runs.claimNext(run.threadId, lease)), undefined)
     t.notOk((await runs.recoverable()).some(({ threadId }) => threadId === run.threadId))
     t.ok(Object.values(await rowsOf(alice.userId)).every((rows) => rows === 0))
   })

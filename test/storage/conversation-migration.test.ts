@@ -10,7 +10,7 @@ import { openStores } from '../../lib/storage/open-storage.ts'
 import { PgliteDatabase } from '../../lib/storage/pglite-database.ts'
 import { ensureRoles } from '../../lib/storage/roles.ts'
 import { createUnitsOfWork } from '../../lib/storage/unit-of-work.ts'
-import { as, completionOf, messageOf, newcomer } from '../support/storage-databases.ts'
+import { as, completionOf, lease, messageOf, newcomer } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 
 /** As it was before threads were trees. */
@@ -76,7 +76,7 @@ for (const [name, open] of Object.entries(databases)) {
     t.match(await as(alice, async () => await storage.runs.accept(messageOf({ clientId: 'm-1', content: ended }))), {
       duplicate: true, runId: ended, messageId: first
     })
-    const run = await as(alice, async () => await storage.runs.claimNext(threadId))
+    const run = await as(alice, async () => await storage.runs.claimNext(threadId, lease))
     if (run === undefined) throw new Error('One was queued')
     const last = newMessageId()
     await storage.events.append([completionOf(run, { message_id: last, content: 'x' })])

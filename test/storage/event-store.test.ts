@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
 import type { ThreadEvent } from '../../lib/protocol/events.ts'
 import { newEventId, newMessageId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
-import { as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, deltaOf, eventOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
 onEachDatabase(t, async (t, { storage, units, askAs }) => {
   const { events, runs } = storage
@@ -118,7 +118,7 @@ onEachDatabase(t, async (t, { storage, units, askAs }) => {
 
     t.same(appended, [{ sequence: 1 }, { sequence: 2 }])
     t.match(await as(alice, async () => await runs.require(message.runId)), { status: 'cancelled', attempt: 0, error: 'asked' })
-    t.equal(await as(alice, async () => await runs.claimNext(message.threadId)), undefined)
+    t.equal(await as(alice, async () => await runs.claimNext(message.threadId, lease)), undefined)
   })
 
   t.test('an execution that has been overtaken by another attempt cannot write', async (t) => {

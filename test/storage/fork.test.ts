@@ -3,7 +3,7 @@ import type { Identity } from '../../lib/context/identity.ts'
 import type { MessageView, ThreadView } from '../../lib/protocol/events.ts'
 import { newMessageId, newThreadId, type MessageId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { AcceptedMessage } from '../../lib/storage/storage.ts'
-import { as, completionOf, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
+import { as, completionOf, lease, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
 
 const contentsOf = (messages: readonly MessageView[]): readonly string[] => messages.map(({ content }) => content)
 
@@ -17,7 +17,7 @@ onEachDatabase(t, async (t, { storage }) => {
   /** A message of the user with its answer, whose content begins alike. */
   async function say (user: Identity, message: AcceptedMessage): Promise<MessageId> {
     await as(user, async () => await runs.accept(message))
-    const run = await as(user, async () => await runs.claimNext(message.threadId))
+    const run = await as(user, async () => await runs.claimNext(message.threadId, lease))
     if (run === undefined) throw new Error('There was nothing to claim')
     const answer = newMessageId()
     await storage.events.append([completionOf(run, { message_id: answer, content: `Answer to ${message.content}` })])

@@ -5,7 +5,7 @@ import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newThreadId, type MessageId } from '../../lib/protocol/ids.ts'
 import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
 import { toThreadView } from '../../lib/storage/thread-view.ts'
-import { as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, regenerationOf, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, deltaOf, eventOf, lease, messageOf, newcomer, onEachDatabase, regenerationOf, runningRun } from '../support/storage-databases.ts'
 import { watchViolations } from '../support/violations.ts'
 
 /** What somebody else may find of a run: nothing, told like something that is not there. */
@@ -42,7 +42,7 @@ async function findsNothing (t: Test, storage: Storage, stranger: Identity, { th
     await t.rejects(runs.regenerate(regenerationOf({ threadId, messageId })), noThread, 'runs.regenerate')
     t.same(await runs.openTools(runId), [], 'runs.openTools')
     t.equal(await runs.firstSequence(runId), undefined, 'runs.firstSequence')
-    t.equal(await runs.claimNext(threadId), undefined, 'runs.claimNext')
+    t.equal(await runs.claimNext(threadId, lease), undefined, 'runs.claimNext')
     await t.rejects(runs.require(runId), { code: 'THREADLINE_RUN_NOT_FOUND' }, 'runs.require')
     t.same(await runs.unfinished(threadId), [], 'runs.unfinished')
     await t.rejects(runs.list(threadId, { limit: 10 }), noThread, 'runs.list')
@@ -147,7 +147,7 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
       regenerate: async () => await runs.regenerate(regenerationOf({ threadId })),
       openTools: async () => await runs.openTools(messageOf().runId),
       firstSequence: async () => await runs.firstSequence(messageOf().runId),
-      claimNext: async () => await runs.claimNext(threadId),
+      claimNext: async () => await runs.claimNext(threadId, lease),
       requireRun: async () => await runs.require(messageOf().runId),
       unfinished: async () => await runs.unfinished(threadId),
       listRuns: async () => await runs.list(threadId, { limit: 1 }),

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { isMessageId, newMessageId, newThreadId, type MessageId } from '../../lib/protocol/ids.ts'
-import { as, completionOf, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
+import { as, completionOf, lease, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
 
 onEachDatabase(t, async (t, { storage }) => {
   const { messages, runs, events } = storage
@@ -11,7 +11,7 @@ onEachDatabase(t, async (t, { storage }) => {
     await as(alice, async () => await runs.accept(messageOf({ threadId, newThread: true, content: 'first' })))
     await as(alice, async () => await runs.accept(messageOf({ threadId, content: 'second' })))
     for (const content of ['answer to first', 'answer to second']) {
-      const run = await as(alice, async () => await runs.claimNext(threadId))
+      const run = await as(alice, async () => await runs.claimNext(threadId, lease))
       if (run !== undefined) await events.append([completionOf(run, { message_id: newMessageId(), content })])
     }
 

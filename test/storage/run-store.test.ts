@@ -2,13 +2,13 @@ import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Acceptance, AcceptedMessage } from '../../lib/storage/storage.ts'
-import { as, completionOf, eventOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, eventOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
 onEachDatabase(t, async (t, { storage, askAs }) => {
   const { runs } = storage
   const accept = async (user: Identity, message: AcceptedMessage): Promise<Acceptance> =>
     await as(user, async () => await runs.accept(message))
-  const claim = async (user: Identity, threadId: ThreadId) => await as(user, async () => await runs.claimNext(threadId))
+  const claim = async (user: Identity, threadId: ThreadId) => await as(user, async () => await runs.claimNext(threadId, lease))
 
   t.test('a message is stored with its run, and with its thread when that is new', async (t) => {
     const alice = newcomer()

@@ -4,7 +4,7 @@ import { newMessageId, newThreadId, type ThreadId } from '../../lib/protocol/ids
 import type { ThreadView } from '../../lib/protocol/events.ts'
 import { checkRunEvents } from '../../lib/protocol/run-rules.ts'
 import type { RunRecord } from '../../lib/storage/storage.ts'
-import { as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, deltaOf, eventOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 import { readEvents } from '../support/stored-thread.ts'
 
 const gone = { code: 'THREADLINE_THREAD_NOT_FOUND' }
@@ -199,7 +199,7 @@ onEachDatabase(t, async (t, { storage, ask }) => {
     for (const [name, question] of Object.entries(questions)) await t.rejects(as(alice, question), gone, name)
     t.same(await as(alice, async () => await threads.list({ limit: 10 })), { threads: [], total: 0, nextCursor: null })
     t.same((await as(alice, async () => await threads.search('hello', { limit: 10 }))).results, [])
-    t.equal(await as(alice, async () => await runs.claimNext(threadId)), undefined)
+    t.equal(await as(alice, async () => await runs.claimNext(threadId, lease)), undefined)
     t.match(await as(alice, async () => await runs.require(run.runId)), { status: 'cancelled', finishedAt: String })
     t.notOk((await runs.recoverable()).some((unfinished) => unfinished.threadId === threadId))
   })
@@ -279,7 +279,7 @@ onEachDatabase(t, async (t, { storage, ask }) => {
     })
 
     await events.append([completionOf(run)])
-    const next = await as(alice, async () => await runs.claimNext(threadId))
+    const next = await as(alice, async () => await runs.claimNext(threadId, lease))
     if (next === undefined) throw new Error('There was nothing to claim')
     await events.append([startOf(next), deltaOf(next, 'Roses')])
 

@@ -6,7 +6,7 @@ import type { RunRecord } from '../../lib/storage/storage.ts'
 import type { UnitsOfWork } from '../../lib/storage/unit-of-work.ts'
 import { createUpkeep } from '../../lib/storage/upkeep.ts'
 import { settler } from '../support/settler.ts'
-import { as, completionOf, deltaOf, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
+import { as, completionOf, deltaOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
 const long = 1_000
 const gone = { code: 'THREADLINE_THREAD_NOT_FOUND' }
@@ -186,7 +186,7 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
     t.same(await as(alice, async () => await events.read(run.threadId, 4, 10)), [])
     const message = messageOf({ threadId: run.threadId })
     await as(alice, async () => await storage.runs.accept(message))
-    const next = await as(alice, async () => await storage.runs.claimNext(run.threadId))
+    const next = await as(alice, async () => await storage.runs.claimNext(run.threadId, lease))
     if (next === undefined) throw new Error('There was nothing to claim')
     t.same(await events.append([deltaOf(next)]), [{ sequence: 5 }])
   })

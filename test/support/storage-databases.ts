@@ -10,7 +10,7 @@ import { openPool } from '../../lib/storage/connection-pool.ts'
 import { migrate } from '../../lib/storage/migrate.ts'
 import { openStores } from '../../lib/storage/open-storage.ts'
 import { PgliteDatabase } from '../../lib/storage/pglite-database.ts'
-import type { AcceptedMessage, AppendedEvent, Regeneration, RunRecord, Storage } from '../../lib/storage/storage.ts'
+import type { AcceptedMessage, AppendedEvent, Lease, Regeneration, RunRecord, Storage } from '../../lib/storage/storage.ts'
 import { createUnitsOfWork, type UnitsOfWork } from '../../lib/storage/unit-of-work.ts'
 import { createThrowawayDatabase } from './throwaway-database.ts'
 
@@ -83,6 +83,9 @@ async function prepare (t: Test, pool: pg.Pool): Promise<TestDatabase> {
   }
 }
 
+/** Of a worker that the test does not name. */
+export const lease: Lease = { worker: 'a worker', leaseMs: 60_000 }
+
 /** Somebody who has stored nothing yet. */
 export function newcomer (name = 'somebody'): Identity {
   return createIdentity({ userId: toUserId(`${name} ${newRequestId()}`) })
@@ -106,6 +109,7 @@ export function messageOf (changes: Partial<AcceptedMessage> = {}): AcceptedMess
     context: {},
     strategy: 'enqueue',
     traceparent: undefined,
+    signature: 'signed',
     maxWaiting: 16,
     ...changes
   }
@@ -122,6 +126,7 @@ export function regenerationOf (changes: Partial<Regeneration> & Pick<Regenerati
     context: {},
     strategy: 'enqueue',
     traceparent: undefined,
+    signature: 'signed',
     maxWaiting: 16,
     ...changes
   }
@@ -131,7 +136,7 @@ export function regenerationOf (changes: Partial<Regeneration> & Pick<Regenerati
 export async function runningRun (storage: Storage, user: Identity): Promise<RunRecord> {
   const message = messageOf()
   await as(user, async () => await storage.runs.accept(message))
-  const run = await as(user, async () => await storage.runs.claimNext(message.threadId))
+  const run = await as(user, async () => await storage.runs.claimNext(message.threadId, lease))
   if (run === undefined) throw new Error('There was nothing to claim')
   return run
 }

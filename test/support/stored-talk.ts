@@ -1,7 +1,7 @@
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newThreadId, type MessageId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { AcceptedMessage, MessagePage, Regeneration, RunRecord, Storage } from '../../lib/storage/storage.ts'
-import { as, completionOf, messageOf, newcomer, regenerationOf } from './storage-databases.ts'
+import { as, completionOf, lease, messageOf, newcomer, regenerationOf } from './storage-databases.ts'
 
 /** A user with a thread of their own, and what happens in it. */
 export interface StoredTalk {
@@ -39,7 +39,7 @@ export async function startTalk (storage: Storage, lines: readonly string[]): Pr
       return run
     },
     claim: async () => {
-      const run = await as(alice, async () => await runs.claimNext(threadId))
+      const run = await as(alice, async () => await runs.claimNext(threadId, lease))
       if (run === undefined) throw new Error('There was nothing to claim')
       return run
     },

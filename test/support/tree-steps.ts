@@ -3,7 +3,7 @@ import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newRunId, toMessageId, toRunId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
 import type { MessageTreeModel } from './message-tree-model.ts'
-import { as, completionOf, messageOf, regenerationOf } from './storage-databases.ts'
+import { as, completionOf, lease, messageOf, regenerationOf } from './storage-databases.ts'
 
 /** One thing that happens in a thread. `pick` counts back from the newest message or run that it can happen to. */
 export interface TreeStep { readonly kind: keyof typeof steps, readonly pick: number }
@@ -82,7 +82,7 @@ async function regenerate ({ model, storage, user, threadId }: TreeUnderTest, na
 
 async function endOldest ({ model, storage, user, threadId }: TreeUnderTest, answered: boolean): Promise<void> {
   const [oldest] = model.unfinished
-  const run = await as(user, async () => await storage.runs.claimNext(threadId))
+  const run = await as(user, async () => await storage.runs.claimNext(threadId, lease))
   if (oldest === undefined || run === undefined) return
   if (run.runId !== oldest.id) throw new Error('Runs are not claimed in the order of acceptance')
   const answer = answered ? { id: newMessageId(), content: `answer to ${run.input}` } : undefined

@@ -10,6 +10,10 @@ import * as messageTreeAccept from './0007-message-tree-accept.ts'
 import * as messageTreeEnd from './0007-message-tree-end.ts'
 import * as threads from './0008-threads.ts'
 import * as retention from './0009-retention.ts'
+import * as queue from './0010-queue.ts'
+import * as queueAccept from './0010-queue-accept.ts'
+import * as queueSteps from './0010-queue-steps.ts'
+import * as sharedState from './0010-shared-state.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -26,5 +30,9 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0007-message-tree-accept': messageTreeAccept,
   '0007-message-tree-end': messageTreeEnd,
   '0008-threads': threads,
-  '0009-retention': retention
+  '0009-retention': retention,
+  '0010-queue': queue,
+  '0010-queue-accept': queueAccept,
+  '0010-queue-steps': queueSteps,
+  '0010-shared-state': sharedState
 }

@@ -1,0 +1,105 @@
+import { sql } from 'kysely'
+import { currentIdentity } from '../context/current-thread.ts'
+import { guard } from '../context/guard.ts'
+import { toRunId, toThreadId, toUserId } from '../protocol/ids.ts'
+import { storableText } from './storable-text.ts'
+import type { Lease, LeasedRun, QueueStore } from './storage.ts'
+import { query } from './tables.ts'
+import type { UnitsOfWork } from './unit-of-work.ts'
+
+interface RenewedRow { readonly run_id: string, readonly attempt: number, readonly stop_reason: string | null }
+
+/**
+ * The table of the runs as a queue. What concerns the runs of everybody is asked in the role of the system, which may read unfinished runs and
+ * renew their leases; what concerns one run happens in the name of its user.
+ */
+export function createQueueStore (units: UnitsOfWork): QueueStore {
+  return {
+    claimable: async ({ limit, waitedMs = 0 }) => await units.asSystem(async (unit) => {
+      const rows = await unit.lastRows(claimableThreads(limit, waitedMs))
+      return rows.map((row) => ({ userId: toUserId(row.user_id), threadId: toThreadId(row.thread_id) }))
+    }),
+
+    async renew (lease, runs) {
+      if (runs.length === 0) return []
+      const rows = await units.asSystem(async (unit) => await unit.lastRows(renewal(lease, runs)))
+      return rows.map((row) => ({ runId: toRunId(row.run_id), attempt: row.attempt, stopReason: row.stop_reason }))
+    },
+
+    release: async (run) => { await units.asUser(async (unit) => await unit.lastRows(releaseOf(run))) },
+
+    requestStop: async (runId, reason) => await units.asUser(async (unit) => {
+      const asked = query.updateTable('runs').set({ stop_reason: storableText(reason, 'reason') })
+        .where('run_id', '=', runId).where('user_id', '=', currentIdentity().userId)
+        .where('status', '=', 'running').where('stop_reason', 'is', null)
+      return (await unit.lastRows(asked.returning('run_id'))).length > 0
+    }),
+
+    steps: async (runId) => await units.asUser(async (unit) => {
+      const steps = query.selectFrom('run_steps').select(['user_id', 'key', 'body'])
+        .where('run_id', '=', runId).where('user_id', '=', currentIdentity().userId).orderBy('position')
+      return (await unit.lastRows(steps)).map(({ user_id: userId, key, body }) => {
+        guard({ userId: toUserId(userId) }, 'storage')
+        return { key, body }
+      })
+    }),
+
+    depth: async () => await units.asSystem(async (unit) => {
+      const [row] = await unit.lastRows(sql<{ queued: number, running: number }>`
+        select count(*) filter (where status = 'queued') as queued, count(*) filter (where status = 'running') as running
+        from threadline.runs where status in ('queued', 'running')`)
+      return row ?? { queued: 0, running: 0 }
+    })
+  }
+}
+
+/**
+ * The oldest unfinished run of a thread is its running one, where there is one: runs are taken in the order of their ordinals. A user's first thread
+ * comes before what others have under way, the second counts as if the first was taken, and so on.
+ */
+function claimableThreads (limit: number, waitedMs: number) {
+  return sql<{ user_id: string, thread_id: string }>`
+    with heads as materialized (
+      select distinct on (r.thread_id) r.thread_id, r.user_id, r.status = 'running' as running,
+        case when r.status = 'running' then threadline.lease_end(r.lease_until, r.started_at) else r.created_at end as waits_since
+      from threadline.runs r where r.status in ('queued', 'running') order by r.thread_id, r.ordinal
+    ), under_way as (
+      select user_id, count(*) as runs from heads where running and waits_since > now() group by user_id
+    ), waiting as (
+      select h.*, coalesce(u.runs, 0) + row_number() over (partition by h.user_id order by h.waits_since, h.thread_id) as place
+      from heads h left join under_way u on u.user_id = h.user_id
+      where case when h.running then h.waits_since <= now() else true end and h.waits_since <= now() - ${waitedMs} * interval '1 millisecond'
+    )
+    select user_id, thread_id from waiting order by place, waits_since, thread_id limit ${limit}`
+}
+
+/**
+ * The leases of those runs of the worker that nobody else has. A row that is locked is not waited for: its run is about to end, or to be taken over,
+ * and its transaction may wait for another row of these. It is answered as it was and renewed the next time.
+ */
+function renewal ({ worker, leaseMs }: Lease, runs: readonly LeasedRun[]) {
+  const ids = runs.map(({ runId }) => runId)
+  const attempts = runs.map(({ attempt }) => attempt)
+  return sql<RenewedRow>`
+    with held as materialized (
+      select r.run_id, r.attempt, r.stop_reason
+      from unnest(${ids}::text[], ${attempts}::integer[]) l (run_id, attempt)
+      join threadline.runs r on r.run_id = l.run_id and r.attempt = l.attempt
+      where r.worker = ${worker} and r.status = 'running'
+    ), locked as materialized (
+      select r.run_id from threadline.runs r
+      where r.run_id = any (array(select run_id from held)) and r.worker = ${worker} and r.status = 'running'
+        and r.attempt = (select h.attempt from held h where h.run_id = r.run_id)
+      for no key update skip locked
+    ), renewed as (
+      update threadline.runs r set lease_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
+      where r.run_id = any (array(select run_id from locked))
+    )
+    select run_id, attempt, stop_reason from held`
+}
+
+function releaseOf ({ runId, attempt }: LeasedRun) {
+  return query.updateTable('runs').set({ worker: null, lease_until: sql<string>`clock_timestamp()` })
+    .where('run_id', '=', runId).where('user_id', '=', currentIdentity().userId)
+    .where('status', '=', 'running').where('attempt', '=', attempt).returning('run_id')
+}
