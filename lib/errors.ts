@@ -39,8 +39,10 @@ const definitions = {
   THREADLINE_TOOL_NOT_FOUND: { status: 404, retryable: false, message: 'There is no such tool' },
   THREADLINE_TOOL_DENIED: { status: 403, retryable: false, message: 'The tool is not permitted here' },
   THREADLINE_TOOL_FAILED: { status: 500, retryable: true, message: 'The tool failed' },
+  THREADLINE_TOOL_INTERRUPTED: { status: 500, retryable: false, message: 'The tool was interrupted, and what it has done is not known' },
   THREADLINE_TIMED_OUT: { status: 504, retryable: true, message: 'The time limit was reached' },
   THREADLINE_CANCELLED: { status: 409, retryable: false, message: 'The run was cancelled' },
+  THREADLINE_UNTRUSTED_RUN: { status: 403, retryable: false, message: 'The run was not queued by this service' },
   THREADLINE_MODEL_FAILED: { status: 502, retryable: true, message: 'The model failed' },
   THREADLINE_INVALID_EVENT: { status: 500, retryable: false, message: 'The event breaks the rules of its run' },
 

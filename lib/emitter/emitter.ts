@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { attributes } from '../context/attributes.ts'
 import { currentRun } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
@@ -6,20 +5,23 @@ import { withHop } from '../context/hop.ts'
 import { activeTraceparent } from '../context/traceparent.ts'
 import { isThreadlineError, ThreadlineError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { RunStep } from '../events/event-store.ts'
 import type { NewThreadEvent, PayloadOf, RunEventType, ThreadEvent } from '../protocol/events.ts'
 import { newEventId } from '../protocol/ids.ts'
 import { RunStory } from '../protocol/run-rules.ts'
 import { DeltaBuffer } from './delta-buffer.ts'
 import { toJson } from './to-json.ts'
+import { briefDelaysMs, patientDelaysMs, whileUnavailable } from './while-unavailable.ts'
 
 /**
  * The one way out of a run. Each `emit` becomes one event of the run that is active, in the order of the calls and with what its
  * payload is at the call, and resolves with its place in the thread once it is durable. Throws `THREADLINE_CONTEXT_MISMATCH` when
  * it is used outside of the run it was made for, whatever is called, `THREADLINE_INVALID_EVENT` for an event that breaks the run's
- * story, and what the log throws. A log that fails for a moment is tried again: the event is stored once.
+ * story, and what the log throws. A log that fails for a moment is tried again: the event is stored once, and a `step` of the run that is
+ * handed in with it as well, with the event or not at all.
  */
 export interface Emitter {
-  emit<Type extends RunEventType>(type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>>
+  emit<Type extends RunEventType>(type: Type, payload: PayloadOf<Type>, options?: { step?: RunStep | undefined }): Promise<ThreadEvent<Type>>
   /** Text of the answer as it comes; pieces are gathered before they become an event. */
   delta (text: string, step: number): void
   /** Resolves when everything told so far is durable; rejects with the first error of a delta. */
@@ -36,6 +38,8 @@ export interface EmitterOptions {
   readonly agentName: string
   /** Tool calls that the log has announced and not completed: those of a run that somebody else has begun. None by default. */
   readonly openTools?: readonly string[]
+  /** Whether the log has the start of the run. It has by default where there are open tools. */
+  readonly begun?: boolean
   /**
    * Called when the log does not take the run's events any more: it has ended, a newer attempt has taken it over, or its thread is gone.
    * What follows would be refused as well.
@@ -44,15 +48,13 @@ export interface EmitterOptions {
   readonly deltaLimits?: { maxDelayMs: number, maxCharacters: number }
 }
 
-const retryDelaysMs = [10, 40, 160, 640]
 /** Beginnings and ends are waited for by everybody; they are tried for longer. */
-const patientTypes: readonly RunEventType[] = ['agent_started', 'tool_completed', 'agent_completed']
-const patientRetryDelaysMs = [...retryDelaysMs, 2_500, 5_000, 10_000, 30_000, 60_000]
+const patientTypes: readonly RunEventType[] = ['agent_started', 'agent_resumed', 'tool_completed', 'agent_completed']
 
 /** Makes the emitter of the run that is active now. Throws `THREADLINE_NO_CONTEXT` outside of a run. */
 export function createEmitter (options: EmitterOptions): Emitter {
   const { userId, threadId, runId, requestId } = currentRun()
-  const story = new RunStory(options.openTools)
+  const story = new RunStory(options.openTools, options)
   let told: Promise<unknown> = Promise.resolve()
   let failed: { error: unknown } | undefined
   let deltaStep = 0
@@ -63,7 +65,7 @@ export function createEmitter (options: EmitterOptions): Emitter {
 
   const checkOwner = (): void => { guard({ userId, threadId, runId }, 'emitter') }
 
-  async function send<Type extends RunEventType> (type: Type, given: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+  async function send<Type extends RunEventType> (type: Type, given: PayloadOf<Type>, step?: RunStep): Promise<ThreadEvent<Type>> {
     const payload = toJson(given) as PayloadOf<Type> // toJson keeps JSON data as it is
     const violation = story.tell({ type, payload })
     if (violation !== undefined) {
@@ -71,7 +73,7 @@ export function createEmitter (options: EmitterOptions): Emitter {
     }
     const before = told
     const sent = before.catch(() => undefined).then(() => {
-      if (type !== 'agent_delta') return storeAsHop(type, payload)
+      if (type !== 'agent_delta') return storeAsHop(type, payload, step)
       if (failed !== undefined) throw failed.error // its text has a gap already, and would keep the end waiting
       return store(type, payload)
     })
@@ -84,15 +86,15 @@ export function createEmitter (options: EmitterOptions): Emitter {
     }
   }
 
-  function storeAsHop<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+  function storeAsHop<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>, step: RunStep | undefined): Promise<ThreadEvent<Type>> {
     return withHop('emitter', { attributes: { [attributes.eventType]: type } }, async (span) => {
-      const event = await store(type, payload)
+      const event = await store(type, payload, step)
       span.setAttributes({ [attributes.eventId]: event.event_id, [attributes.sequence]: event.sequence })
       return event
     })
   }
 
-  async function store<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>): Promise<ThreadEvent<Type>> {
+  async function store<Type extends RunEventType> (type: Type, payload: PayloadOf<Type>, step?: RunStep): Promise<ThreadEvent<Type>> {
     const traceparent = activeTraceparent()
     const event: NewThreadEvent<Type> = {
       type,
@@ -107,7 +109,8 @@ export function createEmitter (options: EmitterOptions): Emitter {
       ...(traceparent === undefined ? {} : { traceparent })
     }
     try {
-      const { sequence, epoch } = await appendWithRetry(options.log, event, options.attempt)
+      const delaysMs = patientTypes.includes(type) ? patientDelaysMs : briefDelaysMs
+      const { sequence, epoch } = await whileUnavailable(() => options.log.append(event, options.attempt, step), delaysMs)
       return { ...event, sequence, epoch }
     } catch (error) {
       if (isRefusal(error)) options.refused?.(error)
@@ -116,10 +119,10 @@ export function createEmitter (options: EmitterOptions): Emitter {
   }
 
   return {
-    async emit (type, payload) {
+    async emit (type, payload, { step } = {}) {
       checkOwner()
       deltas.flush()
-      return await send(type, payload)
+      return await send(type, payload, step)
     },
     delta (text, step) {
       checkOwner()
@@ -141,16 +144,4 @@ export function createEmitter (options: EmitterOptions): Emitter {
 
 function isRefusal (error: unknown): error is ThreadlineError {
   return isThreadlineError(error, 'THREADLINE_CONFLICT') || isThreadlineError(error, 'THREADLINE_THREAD_NOT_FOUND')
-}
-
-async function appendWithRetry (log: Pick<EventLog, 'append'>, event: NewThreadEvent, attempt: number): Promise<ThreadEvent> {
-  for (const delayMs of patientTypes.includes(event.type) ? patientRetryDelaysMs : retryDelaysMs) {
-    try {
-      return await log.append(event, attempt)
-    } catch (error) {
-      if (!isThreadlineError(error, 'THREADLINE_STORAGE_UNAVAILABLE')) throw error
-      await delay(delayMs)
-    }
-  }
-  return await log.append(event, attempt)
 }

@@ -3,7 +3,11 @@ import type { Static, TObject } from 'typebox'
 /** What a tool is given beside its input. Whom it serves it reads with `currentThread()`. */
 export interface ToolCall {
   readonly toolCallId: string
-  /** The same for every attempt of the same call of the same run: hand it to what must not be done twice. */
+  /**
+   * The same for every attempt of the same call of the same run, and no other call's. A tool is run at least once: when the process dies in
+   * the middle of it, the run goes on in another one, which runs it again, possibly while the first one is still at it. Hand the key to
+   * what must not be done twice, or store it together with what was done.
+   */
   readonly idempotencyKey: string
   /** Aborted at the tool's time limit, when the run is stopped, and when the server shuts down. */
   readonly signal: AbortSignal
@@ -17,6 +21,11 @@ export interface ToolDefinition<Input extends TObject = TObject> {
   readonly input: Input
   /** The server's default without it. */
   readonly timeoutMs?: number
+  /**
+   * False for a tool that must not be run again when its process died in the middle of it, and that can do nothing with the key: its agent is
+   * told that it was interrupted (`THREADLINE_TOOL_INTERRUPTED`), and decides. True by default.
+   */
+  readonly repeatable?: boolean
   /** Whether the active user may use it now; asked before each call. Everybody may without it. */
   readonly permit?: () => boolean | Promise<boolean>
   readonly execute: (input: Static<Input>, call: ToolCall) => unknown
@@ -28,6 +37,7 @@ export interface Tool {
   readonly description: string
   readonly input: TObject
   readonly timeoutMs?: number
+  readonly repeatable?: boolean
   readonly permit?: () => boolean | Promise<boolean>
   readonly execute: (input: never, call: ToolCall) => unknown
 }

@@ -11,6 +11,7 @@ import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
 import type { Emitter } from '../emitter/emitter.ts'
 import { redact } from '../emitter/redact.ts'
 import { toJson } from '../emitter/to-json.ts'
+import type { RunStep } from '../events/event-store.ts'
 import type { Tool } from './define-tool.ts'
 import { untilAborted } from './until-aborted.ts'
 
@@ -23,11 +24,24 @@ export interface ToolRequest {
   readonly toolCallId: string
   readonly name: string
   readonly input: unknown
+  /** Stored with its announcement. */
+  readonly step?: RunStep | undefined
+  /** An earlier attempt of the run has announced it; whether it has done anything is not known. */
+  readonly announced?: boolean
 }
+
+/** What came of a call, as a step of its run: the whole of it, where the event shows what may be shown. */
+export interface ToolRecord {
+  readonly tool: string
+  readonly outcome: ToolOutcome
+}
+
+export const toolKeyOf = (toolCallId: string): string => `tool:${toolCallId}`
 
 /**
  * Runs the tools of one run. Each `dispatch` tells one `tool_executing` and exactly one `tool_completed`, also for an unknown, denied,
- * failing or stuck tool and in an aborted run, and never throws but for a failing emitter. The tool runs as a child request of
+ * failing or stuck tool and in an aborted run, and never throws but for a failing emitter. One that was announced by an earlier attempt is
+ * told as completed only, and run again unless the tool is not repeatable. What came of it is stored with its `tool_completed`. The tool runs as a child request of
  * the run. One that does not end when its signal is aborted is abandoned: its late result is discarded.
  */
 export interface Dispatcher {
@@ -55,6 +69,7 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
   async function perform (request: ToolRequest): Promise<unknown> {
     const tool = tools.get(request.name)
     if (tool === undefined) throw new ThreadlineError('THREADLINE_TOOL_NOT_FOUND', `There is no tool ${request.name.slice(0, 64)}`)
+    if (request.announced === true && tool.repeatable === false) throw new ThreadlineError('THREADLINE_TOOL_INTERRUPTED')
     return await limited(tool, request, options)
   }
 
@@ -77,13 +92,15 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
 
   async function tell (request: ToolRequest): Promise<ToolOutcome> {
     const shown = { tool_call_id: request.toolCallId, tool: request.name.slice(0, 64) }
-    await emitter.emit('tool_executing', { ...shown, parameters: redact(request.input) })
+    if (request.announced !== true) await emitter.emit('tool_executing', { ...shown, parameters: redact(request.input) }, { step: request.step })
     const startedAt = performance.now()
     const outcome = await performAsHop(request)
     const ending = outcome.success ? { result: redact(outcome.result) } : { error: outcome.error }
     const durationMs = Math.round(performance.now() - startedAt)
     toolDuration.record((performance.now() - startedAt) / 1_000, labelsOf(request, outcome))
-    await emitter.emit('tool_completed', { ...shown, success: outcome.success, duration_ms: durationMs, ...ending })
+    const body: ToolRecord = { tool: shown.tool, outcome }
+    const step = { key: toolKeyOf(request.toolCallId), body }
+    await emitter.emit('tool_completed', { ...shown, success: outcome.success, duration_ms: durationMs, ...ending }, { step })
     return outcome
   }
 
