@@ -29,7 +29,7 @@ export default async function me (app: FastifyInstance): Promise<void> {
       response: { 200: Me, ...failures }
     }
   }, async ({ caller }) => {
-    app.gateway.count()
+    await app.gateway.count()
     const { threads, messages, runs, models } = await app.storage.account.usage()
     return {
       user_id: caller.userId,

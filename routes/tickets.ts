@@ -17,7 +17,7 @@ export default async function tickets (app: FastifyInstance): Promise<void> {
       response: { 201: Ticket, '4xx': ErrorBody, '5xx': ErrorBody }
     }
   }, async ({ caller }, reply) => {
-    app.gateway.count()
+    await app.gateway.count()
     const { ticket, expiresAt } = await app.authentication.tickets.issue(caller.expiresAt)
     return await reply.code(201).header('cache-control', 'no-store').send({ ticket, expires_at: expiresAt.toISOString() })
   })

@@ -17,7 +17,7 @@ export interface Owner {
 }
 
 /** Where a check stands: one of the hops, a store, or a span that belongs to no hop. */
-export const guardedPlaces = [...hops, 'storage', 'connection-registry', 'event-log', 'run-registry', 'span'] as const
+export const guardedPlaces = [...hops, 'storage', 'connection-registry', 'event-log', 'event-bus', 'run-registry', 'span'] as const
 export type GuardedPlace = typeof guardedPlaces[number]
 
 /** Published on the diagnostics channel `threadline:violation`, for logs and tests. */

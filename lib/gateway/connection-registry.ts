@@ -19,6 +19,13 @@ export interface ConnectionInfo {
   readonly connectedAt: string
 }
 
+export interface ConnectionLimits {
+  readonly perUser: number
+  readonly total: number
+  /** Connections of the active user on other nodes, as far as this one knows. */
+  readonly elsewhere?: (() => number) | undefined
+}
+
 /**
  * The live sockets of this node: the only registry of them. It is asked in the active identity, and knows for it only that
  * user's connections: another user's id, connection or thread is simply not there.
@@ -28,10 +35,10 @@ export interface ConnectionInfo {
  */
 export class ConnectionRegistry {
   readonly #users = new Map<UserId, Map<ConnectionId, Connection>>()
-  readonly #limits: { readonly perUser: number, readonly total: number }
+  readonly #limits: ConnectionLimits
   #size = 0
 
-  constructor (limits: { perUser: number, total: number }) {
+  constructor (limits: ConnectionLimits) {
     this.#limits = limits
   }
 
@@ -46,7 +53,7 @@ export class ConnectionRegistry {
     if (own.has(connectionId)) {
       throw new ThreadlineError('THREADLINE_INVALID_CONTEXT', 'connection_id is already in use', { field: 'connection_id' })
     }
-    if (own.size >= this.#limits.perUser) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
+    if (own.size + this.#elsewhere() >= this.#limits.perUser) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
     if (this.#size >= this.#limits.total) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT', 'The server has too many connections')
     const connection = open(connectionId)
     guard({ userId: connection.userId }, 'connection-registry')
@@ -58,7 +65,7 @@ export class ConnectionRegistry {
 
   /** True when the user could connect once more; asked before the upgrade, so that the refusal can be an answer. */
   hasRoom (): boolean {
-    return (this.#own()?.size ?? 0) < this.#limits.perUser && this.#size < this.#limits.total
+    return (this.#own()?.size ?? 0) + this.#elsewhere() < this.#limits.perUser && this.#size < this.#limits.total
   }
 
   /** False, and nothing happens, when there is no such connection. */
@@ -106,6 +113,8 @@ export class ConnectionRegistry {
       for (const connection of own.values()) visit(connection)
     }
   }
+
+  #elsewhere (): number { return this.#limits.elsewhere?.() ?? 0 }
 
   #own (): Map<ConnectionId, Connection> | undefined {
     return this.#users.get(currentIdentity().userId)

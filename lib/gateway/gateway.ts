@@ -4,20 +4,25 @@ import { enterThread, identityAttributes } from '../context/current-thread.ts'
 import { createIdentity, type Identity } from '../context/identity.ts'
 import type { Logger } from '../context/logger.ts'
 import { ThreadlineError } from '../errors.ts'
+import type { EventBus } from '../events/event-bus.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { HandlerTools } from '../handlers/handler.ts'
 import { newConnectionId, type ConnectionId, type ThreadId, type UserId } from '../protocol/ids.ts'
+import { Announcements } from './announcements.ts'
 import { Attachment, type Caller } from './attachment.ts'
 import { ConnectionRegistry } from './connection-registry.ts'
 import { Connection } from './connection.ts'
 import { createEventStreams, type Attaching, type EventStreams } from './event-streams.ts'
 import { createHandlerConnection } from './handler-connection.ts'
 import { listenToSocket, takeFrames, type ListenOptions } from './listen-to-socket.ts'
-import { MessageWindow } from './message-window.ts'
+import { MessageWindow, type FrameLimit } from './message-window.ts'
 import type { Outbox } from './outbox.ts'
+import { Presence } from './presence.ts'
+import { Relay } from './relay.ts'
 import { createRequests, type Requests } from './requests.ts'
 import type { Position } from './resume.ts'
 import { SentEvents, type SentEventListener } from './sent-events.ts'
+import { SharedWindow, type SharedWindowOptions } from './shared-window.ts'
 import { SocketOutbox } from './socket-outbox.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { ThreadMembership } from './thread-membership.ts'
@@ -43,6 +48,10 @@ export interface GatewayLimits {
 export interface GatewayOptions {
   readonly tools: HandlerTools
   readonly log: EventLog
+  /** Where there are other nodes: what they are told, and told by. */
+  readonly bus?: EventBus | undefined
+  /** Where there are other nodes: what all of them count a user's frames by. */
+  readonly sharedLimits?: Pick<SharedWindowOptions, 'redis' | 'store'> | undefined
   readonly logger: Logger
   readonly limits: GatewayLimits
   readonly verifyToken: (token: string) => Promise<{ readonly userId: UserId, readonly expiresAt: Date }>
@@ -75,8 +84,10 @@ export interface Gateway extends Requests, EventStreams {
   join (outbox: Outbox, caller: Caller, names?: ConnectionNames): JoinedClient
   /** Calls `listener` for each event that is written to a connection. Returns what takes it away again. */
   onSent (listener: SentEventListener): () => void
-  /** Live state, which is all zero when everybody has left. */
-  readonly load: { readonly connections: number, readonly users: number, readonly followedThreads: number, readonly windows: number }
+  /** How many connections other nodes have in a thread of the active user, as far as they have said. */
+  elsewhereIn (threadId: ThreadId): number
+  /** Live state, which is all zero when everybody has left. `topics` are those of other nodes' messages. */
+  readonly load: Readonly<Record<'connections' | 'users' | 'followedThreads' | 'windows' | 'topics', number>>
   /** Closes all sockets with 1001, and resolves when they are gone, or cut off after the time limit. */
   drain (): Promise<void>
 }
@@ -90,24 +101,15 @@ export interface JoinedClient {
 const tracer = trace.getTracer('threadline')
 
 export function createGateway (options: GatewayOptions): Gateway {
-  const { log, logger, limits } = options
-  const registry = new ConnectionRegistry({ perUser: limits.maxConnectionsPerUser, total: limits.maxConnectionsTotal })
-  const subscriptions = new Subscriptions({
-    log, logger, replayBytes: limits.maxOutboxBytes / 4, replayTimeoutMs: limits.heartbeatIntervalMs + limits.heartbeatTimeoutMs
-  })
-  const parts: Parts = {
-    registry,
-    subscriptions,
-    membership: new ThreadMembership(registry, subscriptions),
-    window: new MessageWindow({ limit: limits.messagesPerWindow, windowMs: limits.messageWindowMs }),
-    sentEvents: new SentEvents(logger),
-    open: new Map()
-  }
+  const { limits } = options
+  const parts = createParts(options)
+  const { registry, subscriptions, presence } = parts
   const heartbeat = startHeartbeat(parts, limits)
+  const stopDoubting = options.bus?.onDoubt(() => { void presence.refresh({ ask: true }) })
   let draining = false
   const refuseWhenDraining = (): void => { if (draining) throw new ThreadlineError('THREADLINE_SHUTTING_DOWN') }
 
-  const requests = createRequests({ ...parts, log, tools: options.tools, admit: refuseWhenDraining })
+  const requests = createRequests({ ...parts, tools: options.tools, admit: refuseWhenDraining })
   const streams = createEventStreams({
     ...options,
     ...parts,
@@ -144,12 +146,16 @@ export function createGateway (options: GatewayOptions): Gateway {
       refuseWhenDraining()
       if (!registry.hasRoom()) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
     },
+    elsewhereIn: (threadId) => presence.elsewhereIn(threadId),
     get load () {
-      return { connections: registry.size, users: registry.users, followedThreads: subscriptions.size, windows: parts.window.size }
+      const { relay, window } = parts
+      return { connections: registry.size, users: registry.users, followedThreads: subscriptions.size, windows: window.size, topics: relay.size }
     },
     async drain () {
       draining = true
       clearInterval(heartbeat)
+      presence.stop()
+      stopDoubting?.()
       const forgotten = [...parts.open.values()]
       for (const connection of parts.open.keys()) connection.close('drain')
       await Promise.all(forgotten)
@@ -159,12 +165,46 @@ export function createGateway (options: GatewayOptions): Gateway {
 
 interface Parts {
   readonly registry: ConnectionRegistry
+  readonly relay: Relay
+  readonly presence: Presence
+  readonly announcements: Announcements
   readonly subscriptions: Subscriptions
   readonly membership: ThreadMembership
-  readonly window: MessageWindow
+  readonly window: FrameLimit
   readonly sentEvents: SentEvents
   /** Every connection, until it has been forgotten. */
   readonly open: Map<Connection, Promise<void>>
+}
+
+function createWindow ({ logger, sharedLimits, limits: { messagesPerWindow: limit, messageWindowMs: windowMs } }: GatewayOptions): FrameLimit {
+  const local = new MessageWindow({ limit, windowMs })
+  return sharedLimits === undefined ? local : new SharedWindow({ ...sharedLimits, local, limit, windowMs, logger })
+}
+
+/** After so many heartbeats without a word, what another node has said of its connections does not count any more. */
+const peerLifeInHeartbeats = 2.5
+
+function createParts (options: GatewayOptions): Parts {
+  const { log, logger, bus, limits, tools: { storage } } = options
+  const relay = new Relay({ bus, logger })
+  const registry: ConnectionRegistry = new ConnectionRegistry({
+    perUser: limits.maxConnectionsPerUser, total: limits.maxConnectionsTotal, elsewhere: () => presence.elsewhere
+  })
+  const presence = new Presence({ relay, registry, lifeMs: limits.heartbeatIntervalMs * peerLifeInHeartbeats })
+  const subscriptions = new Subscriptions({
+    log, logger, presence, replayBytes: limits.maxOutboxBytes / 4, replayTimeoutMs: limits.heartbeatIntervalMs + limits.heartbeatTimeoutMs
+  })
+  return {
+    registry,
+    relay,
+    presence,
+    announcements: new Announcements({ registry, relay, log, storage }),
+    subscriptions,
+    membership: new ThreadMembership({ registry, subscriptions, presence, relay }),
+    window: createWindow(options),
+    sentEvents: new SentEvents(logger),
+    open: new Map()
+  }
 }
 
 /**
@@ -173,7 +213,7 @@ interface Parts {
  */
 function attach<T> (
   { outbox, caller, names, hears }: Omit<Attaching, 'names'> & { readonly names: ConnectionNames },
-  { registry, membership, subscriptions, sentEvents, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
+  { registry, presence, membership, subscriptions, sentEvents, open }: Parts, { tools: { storage }, logger, limits }: GatewayOptions, begin: (attachment: Attachment) => T
 ): T {
   const { userId } = caller
   const { threadId, connectionId = newConnectionId(), position } = names
@@ -184,6 +224,7 @@ function attach<T> (
       connectionId, userId, threadId, outbox, handshake, maxHeld: limits.maxInboxFrames * 4, hears, sentEvents
     })
     registry.connect({ userId, connectionId }, () => connection)
+    presence.connected()
     const { tokenNoticeMs } = limits
     const attachment = new Attachment({
       connection, caller, position, membership, subscriptions, storage, logger, tokenNoticeMs
@@ -197,7 +238,7 @@ function attach<T> (
 }
 
 function listeningTo (attachment: Attachment, parts: Parts, options: GatewayOptions): ListenOptions {
-  const { registry, membership, subscriptions, window } = parts
+  const { announcements, membership, subscriptions, window } = parts
   const { tools, logger, verifyToken, limits: { maxFrameBytes, maxInboxFrames } } = options
   const renewed = (expiresAt: Date): void => { attachment.renewed(expiresAt) }
   return {
@@ -207,7 +248,7 @@ function listeningTo (attachment: Attachment, parts: Parts, options: GatewayOpti
       window,
       logger,
       handlerConnection: (connection, replyTo, received) => createHandlerConnection({
-        connection, registry, membership, subscriptions, storage: tools.storage, replyTo, received, verifyToken, renewed
+        connection, announcements, membership, subscriptions, storage: tools.storage, replyTo, received, verifyToken, renewed
       })
     },
     logger,
@@ -216,11 +257,12 @@ function listeningTo (attachment: Attachment, parts: Parts, options: GatewayOpti
   }
 }
 
-function startHeartbeat ({ registry, window }: Parts, limits: GatewayLimits): NodeJS.Timeout {
+function startHeartbeat ({ registry, presence, window }: Parts, limits: GatewayLimits): NodeJS.Timeout {
   const patience = { silentMs: limits.heartbeatIntervalMs + limits.heartbeatTimeoutMs, idleMs: limits.idleTimeoutMs }
   return setInterval(() => {
     registry.forEach((connection) => { connection.beat(patience) })
     window.sweep()
+    void presence.refresh()
   }, limits.heartbeatIntervalMs).unref()
 }
 

@@ -1,21 +1,21 @@
 import { trace, type Span } from '@opentelemetry/api'
-import { currentIdentity, currentThread, enterWithin, identityAttributes } from '../context/current-thread.ts'
+import { currentIdentity, enterWithin, identityAttributes } from '../context/current-thread.ts'
 import { createIdentity } from '../context/identity.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { HandlerConnection } from '../handlers/handler.ts'
 import type { RunId, ThreadId, UserId } from '../protocol/ids.ts'
 import type { Storage } from '../storage/storage.ts'
-import type { ConnectionRegistry } from './connection-registry.ts'
+import type { Announcements } from './announcements.ts'
 import type { Connection } from './connection.ts'
 import { createEvent } from './create-event.ts'
 import { resume } from './resume.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import type { ThreadMembership } from './thread-membership.ts'
-import { writeAsHop, writeToAll } from './write-event.ts'
+import { writeAsHop } from './write-event.ts'
 
 export interface HandlerConnectionOptions {
   readonly connection: Connection
-  readonly registry: ConnectionRegistry
+  readonly announcements: Announcements
   readonly membership: ThreadMembership
   readonly subscriptions: Subscriptions
   readonly storage: Storage
@@ -28,8 +28,7 @@ export interface HandlerConnectionOptions {
 
 /** The connection as the handler of one command sees it. */
 export function createHandlerConnection (options: HandlerConnectionOptions): HandlerConnection {
-  const { connection, registry, membership, replyTo } = options
-  const others = (connections: Iterable<Connection>): Connection[] => [...connections].filter((other) => other !== connection)
+  const { connection, announcements, membership, replyTo } = options
   const reply: HandlerConnection['reply'] = (type, payload) => {
     // The thread that a refused message would have made does not exist.
     const unmade = type === 'error' && currentIdentity().data['new_thread'] === true
@@ -38,12 +37,8 @@ export function createHandlerConnection (options: HandlerConnectionOptions): Han
 
   return {
     reply,
-    tellOthers: (type, payload) => {
-      writeToAll(others(registry.getUserConnections()), createEvent(type, payload, { threadId: null }))
-    },
-    tellThread: (type, payload) => {
-      writeToAll(others(registry.getUserConnectionsByThread(currentThread().threadId)), createEvent(type, payload))
-    },
+    tellOthers: (type, payload) => { announcements.toUser(type, payload, connection) },
+    tellThread: (type, payload) => { announcements.toThread(type, payload, connection) },
     get hasThread () { return connection.threadId !== undefined },
     enter: (prepare) => membership.enter(connection, prepare),
     adopt: (stored, fn) => adoptRun(options.received, stored, fn),

@@ -1,10 +1,19 @@
 import { isReservedUserId, type UserId } from '../protocol/ids.ts'
 
+/** How much a user may send. What it knows of users that have sent nothing for long is forgotten by `sweep`. */
+export interface FrameLimit {
+  /** Counts a frame of the user. False, and not counted, when that is too many. */
+  admit (userId: UserId): boolean | Promise<boolean>
+  sweep (): void
+  /** Users of whom anything is known. */
+  readonly size: number
+}
+
 /**
  * How many frames a user may send, on all connections of this node together, in any span of `windowMs`: a sliding window. Users of the service
  * itself, as whom nobody can sign in, are not counted.
  */
-export class MessageWindow {
+export class MessageWindow implements FrameLimit {
   readonly #limit: number
   readonly #windowMs: number
   readonly #now: () => number
@@ -27,6 +36,9 @@ export class MessageWindow {
     this.#times.set(userId, times)
     return true
   }
+
+  /** Counts the user's newest frame no more, which somebody else has refused. */
+  takeBack (userId: UserId): void { this.#times.get(userId)?.pop() }
 
   /** Forgets users who have not sent anything for a whole window. */
   sweep (): void {

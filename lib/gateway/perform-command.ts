@@ -7,7 +7,7 @@ import { answers, type AnswerType } from '../protocol/answers.ts'
 import type { Command, CommandOf, CommandType } from '../protocol/commands.ts'
 import { isNestedTooDeep } from '../protocol/decode-command.ts'
 import type { EventType, ServerEvent } from '../protocol/events.ts'
-import type { ConnectionRegistry } from './connection-registry.ts'
+import type { Announcements } from './announcements.ts'
 import { identityOfCommand } from './identity-of-command.ts'
 import { createRequestConnection } from './request-connection.ts'
 import type { ThreadMembership } from './thread-membership.ts'
@@ -24,7 +24,7 @@ export type PerformedCommand<Name extends CommandType> = CommandOf<Name> & { rea
 
 interface Performing {
   readonly tools: HandlerTools
-  readonly registry: ConnectionRegistry
+  readonly announcements: Announcements
   readonly membership: ThreadMembership
 }
 
@@ -34,7 +34,7 @@ interface Performing {
  * answers it. Throws what a frame would be told as an error, and `THREADLINE_CANCELLED` when nobody waits for the answer any more.
  */
 export async function performCommand<Name extends CommandType> (
-  performed: PerformedCommand<Name>, { signal, also }: PerformOptions, { tools, registry, membership }: Performing
+  performed: PerformedCommand<Name>, { signal, also }: PerformOptions, { tools, announcements, membership }: Performing
 ): Promise<ServerEvent<AnswerType<Name>>> {
   const command: Command = performed // one of them, whichever it is
   if (isNestedTooDeep(command.payload)) throw new ThreadlineError('THREADLINE_BAD_REQUEST', 'The request is nested too deep')
@@ -44,7 +44,7 @@ export async function performCommand<Name extends CommandType> (
   received?.setAttributes(identityAttributes(identity))
   const told: ServerEvent[] = []
   const view = createRequestConnection({
-    registry, membership, received, replyTo: command.id, replied: (event) => { told.push(event) }
+    announcements, membership, received, replyTo: command.id, replied: (event) => { told.push(event) }
   })
   await enterWithin(identity, () => handleCommand(command, view, tools))
   const answer = told.find((event): event is ServerEvent<AnswerType<Name>> => isAnswer(performed.type, event.type))

@@ -13,11 +13,11 @@ import { newRequestId } from '../protocol/ids.ts'
 import type { Connection } from './connection.ts'
 import { countCommand } from './gateway-metrics.ts'
 import { identityOfCommand, namedThreads } from './identity-of-command.ts'
-import type { MessageWindow } from './message-window.ts'
+import type { FrameLimit } from './message-window.ts'
 
 export interface ReceiveOptions {
   readonly tools: HandlerTools
-  readonly window: MessageWindow
+  readonly window: Pick<FrameLimit, 'admit'>
   readonly logger: Logger
   readonly handlerConnection: (connection: Connection, replyTo: string | undefined, received: Span) => HandlerConnection
 }
@@ -41,7 +41,8 @@ export async function receiveFrame (connection: Connection, text: string, option
   const outcome = await enterThread(arrived, () => withHop('socket.receive', { kind: SpanKind.SERVER, links }, async (span) => {
     const view = options.handlerConnection(connection, replyTo, span)
     return await answeringErrors(view, options.logger, async () => {
-      if (!options.window.admit(connection.userId)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
+      const admitted = options.window.admit(connection.userId)
+      if (admitted === false || (admitted !== true && !await admitted)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
       if ('error' in decoded) throw decoded.error
       const identity = await identityOfCommand(decoded.command, connection.threadId, options.tools.storage.threads)
       span.setAttributes(identityAttributes(identity))

@@ -1,8 +1,7 @@
 import { attributes } from '../context/attributes.ts'
 import { currentIdentity, enterWithin } from '../context/current-thread.ts'
 import { withHop } from '../context/hop.ts'
-import { ThreadlineError, toPublicError } from '../errors.ts'
-import type { EventLog } from '../events/event-log.ts'
+import { ThreadlineError } from '../errors.ts'
 import { eraseUser } from '../handlers/erase-user.ts'
 import { exportThread, type ExportFormat, type ThreadExport } from '../handlers/export-thread.ts'
 import type { HandlerTools } from '../handlers/handler.ts'
@@ -11,14 +10,12 @@ import type { CommandType } from '../protocol/commands.ts'
 import type { EventType, PayloadOf, ServerEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
 import type { Erased } from '../storage/storage.ts'
-import type { ConnectionRegistry } from './connection-registry.ts'
-import { createEvent } from './create-event.ts'
+import type { Announcements } from './announcements.ts'
 import { countingRequest } from './gateway-metrics.ts'
 import { identityOfCommand } from './identity-of-command.ts'
-import type { MessageWindow } from './message-window.ts'
+import type { FrameLimit } from './message-window.ts'
 import { performCommand, type PerformedCommand, type PerformOptions } from './perform-command.ts'
 import type { ThreadMembership } from './thread-membership.ts'
-import { writeAsHop, writeToAll } from './write-event.ts'
 
 /**
  * What is done for a request without a connection, in the active identity of an authenticated user. Each is refused with
@@ -26,33 +23,32 @@ import { writeAsHop, writeToAll } from './write-event.ts'
  */
 export interface Requests {
   /** Counts a request that is answered elsewhere. */
-  count (): void
+  count (): Promise<void>
   /** Carries out a command, and resolves with its answer; see `performCommand`. */
   perform<Name extends CommandType>(command: PerformedCommand<Name>, options?: PerformOptions): Promise<ServerEvent<AnswerType<Name>>>
   /** The visible branch of a thread as text; see `exportThread`. Throws `THREADLINE_THREAD_NOT_FOUND`. */
   exportThread (threadId: ThreadId, format: ExportFormat): Promise<ThreadExport>
-  /** Erases all that is kept of the user, and then shows all of the user's connections out with 4401. */
+  /** Erases all that is kept of the user, and then shows all of the user's connections out with 4401, on all nodes. */
   eraseUser (): Promise<Erased>
-  /** Tells all connections of the user on this node. */
+  /** Tells all connections of the user, on all nodes. */
   tell<Type extends EventType>(type: Type, payload: PayloadOf<Type>): void
 }
 
 export interface RequestsOptions {
   readonly tools: HandlerTools
-  readonly log: Pick<EventLog, 'forget'>
-  readonly registry: ConnectionRegistry
+  readonly announcements: Announcements
   readonly membership: ThreadMembership
-  readonly window: MessageWindow
+  readonly window: Pick<FrameLimit, 'admit'>
   /** Throws when no new work is taken. */
   readonly admit: () => void
 }
 
 export function createRequests (options: RequestsOptions): Requests {
-  const { tools, log, registry, window, admit } = options
+  const { tools, announcements, window, admit } = options
 
-  function count (): void {
+  async function count (): Promise<void> {
     admit()
-    if (!window.admit(currentIdentity().userId)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
+    if (!await window.admit(currentIdentity().userId)) throw new ThreadlineError('THREADLINE_RATE_LIMITED')
   }
 
   return {
@@ -60,32 +56,25 @@ export function createRequests (options: RequestsOptions): Requests {
 
     async perform (command, performOptions = {}) {
       return await countingRequest(command.type, async () => {
-        count()
+        await count()
         return await performCommand(command, performOptions, options)
       })
     },
 
     async exportThread (threadId, format) {
-      count()
+      await count()
       const identity = await identityOfCommand({ type: 'get_thread', payload: { thread_id: threadId } }, undefined, tools.storage.threads)
       return await enterWithin(identity, () => asHandler('export_thread', () => exportThread(format, tools.storage)))
     },
 
     async eraseUser () {
-      count()
+      await count()
       const erased = await asHandler('erase_user', () => eraseUser(tools))
-      log.forget()
-      const goodbye = createEvent('error', toPublicError(new ThreadlineError('THREADLINE_UNAUTHENTICATED', 'All of this user was erased')))
-      for (const connection of registry.getUserConnections()) {
-        writeAsHop(connection, goodbye)
-        connection.close('notAuthenticated')
-      }
+      announcements.erased()
       return erased
     },
 
-    tell (type, payload) {
-      writeToAll(registry.getUserConnections(), createEvent(type, payload, { threadId: null }))
-    }
+    tell (type, payload) { announcements.toUser(type, payload) }
   }
 }
 

@@ -4,7 +4,9 @@ import type { EventLog, Unfollow } from '../events/event-log.ts'
 import type { ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
 import type { Connection, Hold } from './connection.ts'
+import type { Presence } from './presence.ts'
 import { replay, type Replayed, type ReplayRange } from './replay.ts'
+import { whileStorageIsAway } from './storage-absence.ts'
 import { sendAsHop } from './write-event.ts'
 
 /** `queued`: nobody was there; the event is in the log, and waits for whoever comes. */
@@ -13,6 +15,8 @@ export type Delivery = 'delivered' | 'queued'
 export interface SubscriptionsOptions {
   readonly log: EventLog
   readonly logger: Logger
+  /** Is told which threads are followed here. */
+  readonly presence?: Pick<Presence, 'follow' | 'unfollow'> | undefined
   /** Bytes that are written to a connection before it is waited for, when it is sent what it has missed. */
   readonly replayBytes: number
   /** How long a connection may take to let them go. */
@@ -49,6 +53,7 @@ export class Subscriptions {
     if (audience?.connections.delete(connection) !== true || audience.connections.size > 0) return
     audience.unfollow()
     this.#audiences.delete(keyOf(threadId))
+    this.#options.presence?.unfollow(threadId)
   }
 
   /** The thread is no more: nothing of it is kept at hand. */
@@ -108,15 +113,20 @@ export class Subscriptions {
     return true
   }
 
-  /** Events before this one were not told here, or will be told late: they are read from the log, and this one waits for them. */
+  /**
+   * Events before this one were not told here, or will be told late: they are read from the log, and this one waits for them. The connection
+   * outlives a storage that is away.
+   */
   async #catchUp (connection: Connection, event: ThreadEvent, frame: string): Promise<void> {
     const { thread_id: threadId, sequence } = event
     const hold = connection.hold(threadId)
     connection.holdBack(event, () => { this.#offer(connection, event, frame) })
     try {
-      const after = connection.told(threadId)?.to ?? sequence
-      const { outcome } = await this.#replay(connection, hold, { after, upTo: sequence - 1 }, (missed) => missed)
-      if (outcome === 'expired') connection.close('internal')
+      await whileStorageIsAway(() => connection.active && connection.holds(hold), async () => {
+        const after = connection.told(threadId)?.to ?? sequence
+        const { outcome } = await this.#replay(connection, hold, { after, upTo: sequence - 1 }, (missed) => missed)
+        if (outcome === 'expired') connection.close('internal')
+      })
     } catch (err) {
       connection.close('internal') // the client resumes from where it was
       throw err
@@ -139,6 +149,7 @@ export class Subscriptions {
     const unfollow = this.#options.log.follow(threadId, (event) => { this.deliver(event) })
     const audience = { connections: new Set<Connection>(), unfollow }
     this.#audiences.set(keyOf(threadId), audience)
+    this.#options.presence?.follow(threadId)
     return audience
   }
 }

@@ -1,12 +1,11 @@
 import { currentThread } from '../context/current-thread.ts'
 import { ThreadlineError } from '../errors.ts'
-import type { ServerEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Connection, Hold, Told } from './connection.ts'
-import { createEvent } from './create-event.ts'
+import type { Presence } from './presence.ts'
+import type { Relay } from './relay.ts'
 import type { Subscriptions } from './subscriptions.ts'
-import { writeToAll } from './write-event.ts'
 
 /** What a connection is told when it is put into a thread. */
 export interface Entry {
@@ -18,14 +17,26 @@ export interface Entry {
   readonly tell: () => void | Promise<void>
 }
 
+export interface ThreadMembershipOptions {
+  readonly registry: ConnectionRegistry
+  readonly subscriptions: Subscriptions
+  readonly presence: Presence
+  readonly relay: Relay
+}
+
 /** Moves connections in and out of threads: registry and subscriptions together, so that they never disagree. */
 export class ThreadMembership {
   readonly #registry: ConnectionRegistry
   readonly #subscriptions: Subscriptions
+  readonly #presence: Presence
+  readonly #relay: Relay
 
-  constructor (registry: ConnectionRegistry, subscriptions: Subscriptions) {
+  constructor ({ registry, subscriptions, presence, relay }: ThreadMembershipOptions) {
     this.#registry = registry
     this.#subscriptions = subscriptions
+    this.#presence = presence
+    this.#relay = relay
+    relay.hear('thread', 'vacated', () => { this.#vacateHere() })
   }
 
   /**
@@ -50,11 +61,25 @@ export class ThreadMembership {
       const isIn = this.#registry.getConnectionThreadId(connection.connectionId)
       if (isIn !== threadId) this.#subscriptions.leave(connection, threadId)
     }
-    this.#tellPresence(threadId)
+    this.#presence.changed(threadId)
   }
 
-  /** Takes every connection of the user out of the active thread, which is no more, also those that are about to enter it. */
+  /** Takes every connection of the user out of the active thread, which is no more, also those that are about to enter it, on all nodes. */
   vacate (): void {
+    this.#vacateHere()
+    this.#relay.send('vacated', {}, currentThread().threadId)
+  }
+
+  /** Forgets the connection. Doing it again does nothing. */
+  remove (connection: Connection): void {
+    const { threadId } = connection
+    const known = this.#registry.disconnect(connection.connectionId)
+    if (known && threadId !== undefined) this.#presence.changed(threadId)
+    if (threadId !== undefined) this.#subscriptions.leave(connection, threadId)
+    if (known) this.#presence.disconnected()
+  }
+
+  #vacateHere (): void {
     const { threadId } = currentThread()
     this.#subscriptions.forget(threadId)
     for (const connection of this.#registry.getUserConnections()) {
@@ -64,27 +89,13 @@ export class ThreadMembership {
     }
   }
 
-  /** Forgets the connection. Doing it again does nothing. */
-  remove (connection: Connection): void {
-    const { threadId } = connection
-    if (threadId !== undefined) this.#subscriptions.leave(connection, threadId)
-    if (this.#registry.disconnect(connection.connectionId) && threadId !== undefined) this.#tellPresence(threadId)
-  }
-
   /** False, and nothing changes, when the connection is gone. */
   #move (connection: Connection, left: ThreadId | undefined, threadId: ThreadId | undefined): boolean {
     if (!this.#registry.updateConnectionThread(connection.connectionId, threadId)) return false
     if (left === undefined || left === threadId) return true
     connection.drop(left)
+    this.#presence.changed(left)
     this.#subscriptions.leave(connection, left)
-    this.#tellPresence(left)
     return true
-  }
-
-  /** Tells the connections of a thread how many they are. */
-  #tellPresence (threadId: ThreadId): void {
-    const connections = this.#registry.getUserConnectionsByThread(threadId)
-    const event: ServerEvent = createEvent('presence', { connections: connections.size }, { threadId })
-    writeToAll(connections, event)
   }
 }

@@ -48,7 +48,7 @@ t.test('A11 connecting and disconnecting again and again leaves nothing behind',
   }
   await housekeeping(witness)
 
-  t.strictSame(before.live, { connections: 1, users: 1, followedThreads: 0, windows: 0, sockets: 1, sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+  t.strictSame(before.live, { connections: 1, users: 1, followedThreads: 0, windows: 0, topics: 0, sockets: 1, sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
   t.strictSame(leftovers().live, before.live)
   t.ok(leftovers().timers - before.timers < cycles / 2, 'and no token is watched any more')
 })
@@ -132,7 +132,7 @@ t.test('A3 an empty user id or connection id is refused, and nothing is register
   t.match(await socket.ask({ type: 'ping', payload: {} }), { type: 'pong' })
 })
 
-// Kill: let `tellOthers` of lib/gateway/handler-connection.ts ask for the connections of a thread.
+// Kill: let `#audienceOf` of lib/gateway/announcements.ts ask for the connections of a thread.
 t.test('A4 a connection without thread says so, and what is told to its user arrives', async (t) => {
   const socket = await server.connect('erin')
   const stranger = await server.connect('frank')

@@ -69,7 +69,7 @@ t.test('K130 G99 after fifty threads at once, when all runs have ended and every
   await untilAllIsQuiet()
 
   t.strictSame(liveState(), {
-    connections: 0, users: 0, followedThreads: 0, windows: 0, sessions: 0, runs: 0, slotsTaken: 0, waiting: 0, followed: 0, sockets: 0, waitingForTheTest: 0
+    connections: 0, users: 0, followedThreads: 0, windows: 0, topics: 0, sessions: 0, runs: 0, slotsTaken: 0, waiting: 0, followed: 0, sockets: 0, waitingForTheTest: 0
   })
   t.strictSame(liveState(), before.live)
   t.strictSame([...armed.values()].toSorted(), before.timers, 'of the server only its own housekeeping has timers')

@@ -151,6 +151,6 @@ t.test('K129 G99 three users who drop out in the middle go on in their own threa
   for (const back of backs) back.drop()
   while (Object.values(gateway.load).some((count) => count > 0)) await turn()
 
-  t.same(gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: 0 })
+  t.same(gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: 0, topics: 0 })
   t.same(server.violations, [])
 })

@@ -100,7 +100,7 @@ t.test('nothing is taken any more once the node drains', async (t) => {
 
   for (const ask of [
     () => closed.perform({ type: 'list_threads', payload: {} }), () => closed.exportThread(newThreadId(), 'json'), () => closed.eraseUser(),
-    async () => { closed.count() }
+    () => closed.count()
   ]) await t.rejects(actingAs('gina', async () => { await ask() }), { code: 'THREADLINE_SHUTTING_DOWN' })
 })
 

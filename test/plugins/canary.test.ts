@@ -63,7 +63,7 @@ t.test('nothing of a round is kept', async (t) => {
   for (const user of Object.values(canaryUsers)) {
     t.same(await storedOf(user, server), { threads: 0, messages: 0, runs: 0, models: [] })
   }
-  t.match(server.app.gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: 0 })
+  t.match(server.app.gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: 0, topics: 0 })
   t.match(server.app.engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
