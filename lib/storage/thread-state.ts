@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import type { ActiveRun, NewThreadEvent } from '../protocol/events.ts'
-import type { ThreadId } from '../protocol/ids.ts'
+import type { ThreadId, UserId } from '../protocol/ids.ts'
 import type { ThreadState } from './storage.ts'
 import { onlyRow, toThreadView, viewed, type ThreadRow } from './thread-view.ts'
 import type { UnitOfWork } from './unit-of-work.ts'
@@ -43,10 +43,7 @@ function stateOf (threadId: ThreadId) {
       select e.sequence, e.body, sum(octet_length(e.body::text)) over (order by e.sequence) as bytes
       from threadline.run_events e
       where e.thread_id = t.thread_id and e.user_id = ${userId} and e.run_id = r.run_id and e.type = 'agent_delta'
-        and e.sequence <= t.last_sequence and e.sequence > (
-          select s.sequence from threadline.run_events s
-          where s.run_id = r.run_id and s.user_id = ${userId} and s.type = 'agent_started' order by s.sequence limit 1
-        )
+        and e.sequence <= t.last_sequence and e.sequence > ${textBegins(userId)}
     ) d where d.bytes <= ${sql.lit(maxDeltaBytes)}`
   const runs = sql`
     select coalesce(json_agg(json_build_object(
@@ -58,4 +55,18 @@ function stateOf (threadId: ThreadId) {
     select ${columns}, t.last_sequence, t.kept_after, (${runs}) as runs
     from threadline.threads t
     where t.thread_id = ${threadId} and t.user_id = ${userId} and t.deleted_at is null`
+}
+
+// What the run of the row has told counts from its start, or from where it was last gone on with: what it told before that is void. Only a later
+// attempt can have been gone on with, and only then its events are looked through.
+function textBegins (userId: UserId) {
+  const started = sql`(
+    select s.sequence from threadline.run_events s
+    where s.run_id = r.run_id and s.user_id = ${userId} and s.type = 'agent_started' order by s.sequence limit 1
+  )`
+  return sql`coalesce(case when r.attempt > 1 then (
+    select a.sequence from threadline.run_events a
+    where a.thread_id = r.thread_id and a.user_id = ${userId} and a.run_id = r.run_id and a.type = 'agent_resumed' and a.sequence > ${started}
+    order by a.sequence desc limit 1
+  ) end, ${started})`
 }

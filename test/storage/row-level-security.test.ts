@@ -1,22 +1,23 @@
 import t from 'tap'
 import { newThreadId } from '../../lib/protocol/ids.ts'
 import { settler } from '../support/settler.ts'
-import { as, onEachDatabase } from '../support/storage-databases.ts'
+import { as, messageOf, onEachDatabase } from '../support/storage-databases.ts'
 
-const readable = ['threads', 'messages', 'runs', 'run_events', 'approvals', 'usage']
-const tables = [...readable, 'tickets']
+const readable = ['threads', 'messages', 'runs', 'run_events', 'run_steps', 'approvals', 'usage']
+const tables = [...readable, 'tickets', 'message_windows']
+const ofTheSystem = ['secrets']
 
 onEachDatabase(t, async (t, { storage, ask, askAs }) => {
   const { user: alice, run: hers } = await settler(storage, ask)
   const { user: bob, run: his } = await settler(storage, ask)
 
   t.test('every table is protected, also from its owner', async (t) => {
-    // kill: leave a table out of `tables` in lib/storage/migrations/0002-row-level-security.ts
+    // kill: leave a table out of `tables` in lib/storage/migrations/0002-row-level-security.ts, or `protect` in 0010-shared-state.ts
     const rows = await ask<{ relname: string, enabled: boolean, forced: boolean }>(`
       select relname, relrowsecurity as enabled, relforcerowsecurity as forced from pg_class
       where relnamespace = 'threadline'::regnamespace and relkind in ('r', 'p') and relname not like 'kysely%'`)
 
-    t.same(rows.map(({ relname }) => relname).toSorted(), tables.toSorted())
+    t.same(rows.map(({ relname }) => relname).toSorted(), [...tables, ...ofTheSystem].toSorted())
     t.ok(rows.every(({ enabled, forced }) => enabled && forced))
   })
 
@@ -81,7 +82,7 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     await t.rejects(following, { message: /messages_parent_fkey/ })
   })
 
-  t.test('the role of the system sees unfinished runs and tickets, and changes no more than tickets', async (t) => {
+  t.test('the role of the system sees unfinished runs and tickets, and changes tickets, leases and no more', async (t) => {
     // kill: grant it select on threads, or leave the status out of the policy `unfinished_runs`
     const asSystem = async (text: string) => await askAs('threadline_system', undefined, text)
 
@@ -95,15 +96,44 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     t.same(statuses, [{ status: 'running' }])
   })
 
-  t.test('the role of the system finds whose threads are deleted and whose events are how old, and nothing in them', async (t) => {
-    // kill: leave `deleted` out of the policy `deleted_threads`, or grant more columns, in lib/storage/migrations/0009-retention.ts
+  t.test('the role of the system renews leases of running runs, and changes nothing else of any run', async (t) => {
+    // kill: leave the status out of the policy `leases`, or grant the system `update` on all columns, in lib/storage/migrations/0010-queue.ts
+    const queued = messageOf()
+    await as(alice, async () => await storage.runs.accept(queued))
+    const change = async (text: string) => await askAs('threadline_system', undefined, `update threadline.runs set ${text} returning run_id`)
+
+    t.same(new Set((await change('lease_until = now()')).map((row) => row['run_id'])), new Set([hers.runId, his.runId]))
+    for (const column of ['signature', 'worker', 'stop_reason', 'user_id', 'error']) {
+      await t.rejects(change(`${column} = 'x'`), { message: /permission denied/ }, column)
+    }
+    await t.rejects(change('attempt = attempt + 1'), { message: /permission denied/ })
+    await t.rejects(askAs('threadline_app', alice.userId, "update threadline.runs set signature = 'x'"), { message: /permission denied/ }, 'nor does a user sign')
+  })
+
+  t.test('the key that nodes sign with, and the windows of others, are not read by the role that works for users', async (t) => {
+    // kill: grant `threadline_app` select on `secrets`, or make the condition of `own_windows` true, in lib/storage/migrations/0010-shared-state.ts
+    const asAlice = async (text: string) => await askAs('threadline_app', alice.userId, text)
+    await storage.signingKey()
+
+    for (const text of ['select * from threadline.secrets', 'delete from threadline.secrets', 'select counts from threadline.message_windows']) {
+      await t.rejects(asAlice(text), { message: /permission denied/ }, text)
+    }
+    await t.rejects(asAlice("insert into threadline.message_windows values ('x', 1, 1, '{}', now())"), { message: /permission denied/ })
+    t.same(await asAlice('select user_id from threadline.message_windows'), [{ user_id: alice.userId }])
+    for (const change of ["update threadline.secrets set value = ''", 'delete from threadline.secrets']) {
+      await t.rejects(askAs('threadline_system', undefined, change), { message: /permission denied/ }, change)
+    }
+  })
+
+  t.test('the role of the system finds where threads stand, which are deleted and whose events are how old, and nothing in them', async (t) => {
+    // kill: grant more columns in lib/storage/migrations/0009-retention.ts or 0010-shared-state.ts
     const asSystem = async (text: string) => await askAs('threadline_system', undefined, text)
     const deleted = newThreadId()
     await as(alice, async () => await storage.threads.create(deleted))
     await as(alice, async () => { await storage.threads.remove(deleted) })
 
-    t.same(await asSystem('select thread_id, user_id from threadline.threads'), [{ thread_id: deleted, user_id: alice.userId }])
-    for (const column of ['title', 'metadata', 'updated_at', 'search']) {
+    t.same(await asSystem('select thread_id, user_id, last_sequence from threadline.threads where deleted'), [{ thread_id: deleted, user_id: alice.userId, last_sequence: 0 }])
+    for (const column of ['title', 'metadata', 'updated_at', 'search', 'head_message_id']) {
       await t.rejects(asSystem(`select ${column} from threadline.threads`), { message: /permission denied/ }, column)
     }
     for (const column of ['body', 'type', 'run_id', 'event_id']) {

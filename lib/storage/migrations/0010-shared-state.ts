@@ -2,12 +2,13 @@ import { sql, type Kysely } from 'kysely'
 
 /**
  * What the nodes of one service have in common beside the users' own rows: the key that they sign with, where each thread stands, and how
- * much each user has sent lately. Only the role of the system sees it.
+ * much each user has sent lately. Only the role of the system reads it.
  */
 export async function up (db: Kysely<unknown>): Promise<void> {
   await createSecrets(db)
   await createMessageWindows(db)
   await createAdmitMessages(db)
+  await forgetWindowsWithUser(db)
   // The position of a thread, for who follows it; what is in it stays out of sight.
   await sql`
     create policy positions on threadline.threads for select to threadline_system using (current_user = 'threadline_system')
@@ -80,6 +81,28 @@ async function createAdmitMessages (db: Kysely<unknown>): Promise<void> {
   await sql`
     grant execute on function threadline.slide(integer[], bigint), threadline.admit_messages(text[], integer[], integer, integer)
       to threadline_system`.execute(db)
+}
+
+// An erased user leaves nothing behind, not even how much was sent lately.
+async function forgetWindowsWithUser (db: Kysely<unknown>): Promise<void> {
+  await sql`
+    create policy own_windows on threadline.message_windows to threadline_app using (user_id = threadline.current_user_id())
+  `.execute(db)
+  await sql`grant select (user_id), delete on threadline.message_windows to threadline_app`.execute(db)
+  await sql`
+    create or replace function threadline.erase_user() returns threadline.deleted_rows language plpgsql as $$
+    declare
+      owner_id text := threadline.current_user_id();
+      thread_ids uuid[];
+    begin
+      thread_ids := array(
+        select t.thread_id from threadline.threads t
+          where t.user_id = owner_id and (t.listed or t.deleted) order by t.thread_id for update
+      );
+      delete from threadline.tickets t where t.user_id = owner_id;
+      delete from threadline.message_windows w where w.user_id = owner_id;
+      return threadline.delete_threads(thread_ids);
+    end $$`.execute(db)
 }
 
 async function protect (db: Kysely<unknown>, table: 'secrets' | 'message_windows'): Promise<void> {
