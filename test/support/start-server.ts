@@ -7,6 +7,7 @@ import { watchAnswers } from './conformance-record.ts'
 import { collectSpans, type SpanCollection } from './spans.ts'
 import { openSocket, TestSocket, type Refusal } from './test-socket.ts'
 import { createThrowawayDatabase } from './throwaway-database.ts'
+import { topology } from './topology.ts'
 
 interface Test {
   teardown (fn: () => Promise<void> | void): void
@@ -38,8 +39,8 @@ export interface ServerOptions extends Omit<AppOptions, 'env'> {
 }
 
 /**
- * The whole service, listening on a free port of loopback: the real plugins over a real database (embedded in memory, or that of
- * `TEST_DATABASE_URL`), with nothing put in place of anything. Closed with the test.
+ * The whole service, listening on a free port of loopback: the real plugins over a real database (as the topology
+ * says), with nothing put in place of anything. Closed with the test.
  */
 export async function startServer (t: Test, options: ServerOptions = {}): Promise<TestServer> {
   const spans = collectSpans()
@@ -53,7 +54,7 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)
 
-  const database = await createThrowawayDatabase()
+  const database = topology === 'embedded' ? undefined : await createThrowawayDatabase({ migrated: true })
   let closed: Promise<void> | undefined
   const close = async (): Promise<void> => {
     violationChannel.unsubscribe(note)

@@ -1,14 +1,25 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
+import { templateDatabase } from './template-database.ts'
 
 const objectInUse = '55006'
 
-/** A database of its own on the server of `TEST_DATABASE_URL`, dropped again by `drop`; undefined without that variable. */
-export async function createThrowawayDatabase (): Promise<{ readonly url: string, drop (): Promise<void> } | undefined> {
+export interface ThrowawayDatabase {
+  readonly url: string
+  /** Nobody may be connected to it any more, but for a moment. */
+  drop (): Promise<void>
+}
+
+/**
+ * A database of its own on the server of `TEST_DATABASE_URL`; undefined without that variable. It is empty, or with `migrated` in the newest
+ * state, which takes a fifth of the time that the migrations would.
+ */
+export async function createThrowawayDatabase ({ migrated = false }: { readonly migrated?: boolean } = {}): Promise<ThrowawayDatabase | undefined> {
   const server = process.env['TEST_DATABASE_URL']
   if (server === undefined) return undefined
   const name = `threadline_test_${randomBytes(6).toString('hex')}`
-  await execute(server, `create database ${name}`)
+  const template = migrated ? ` template ${await templateDatabase(server)}` : ''
+  await execute(server, `create database ${name}${template}`)
   const url = new URL(server)
   url.pathname = `/${name}`
   return { url: url.href, drop: async () => { await drop(server, name) } }
