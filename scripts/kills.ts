@@ -42,8 +42,8 @@ const kills: readonly TestedKill[] = [
   {
     what: 'the identity of a run taken from the queue',
     file: 'lib/engine/enter-run.ts',
-    line: '  return enterThread(identity, fn, { parent: parseTraceparent(run.traceparent) })',
-    becomes: '  return fn()',
+    line: '  return enterThread(identity, () => fn(true), { parent: parseTraceparent(traceparent) })',
+    becomes: '  return fn(true)',
     test: 'test/acceptance/mission.test.ts'
   },
   {

@@ -1,8 +1,9 @@
-import type { Identity } from './identity.ts'
+import type { RunIdentity } from './identity.ts'
 import type { SignatureRefusal, Signer } from './signature.ts'
 
 /** The identity and the trace of a run, as they wait in the queue for the process that executes it. */
-export interface RunCarrier extends Pick<Identity, 'userId' | 'threadId' | 'runId' | 'requestId' | 'connectionId'> {
+export interface RunCarrier extends Pick<RunIdentity, 'userId' | 'threadId' | 'runId' | 'requestId'> {
+  readonly connectionId: RunIdentity['connectionId'] | undefined
   readonly traceparent: string | undefined
 }
 

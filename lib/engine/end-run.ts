@@ -1,3 +1,4 @@
+import type { Signer } from '../context/signature.ts'
 import { createEmitter } from '../emitter/emitter.ts'
 import { isThreadlineError, toPublicError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
@@ -13,34 +14,41 @@ export interface EndingOptions {
   readonly threads: Pick<ThreadStore, 'state'>
   readonly log: EventLog
   readonly endedRuns: EndedRuns
+  readonly signer: Signer
 }
 
 /**
- * Ends a run that nobody executes: one that waits, or one whose process died or lost it. Tools that it had announced are told as completed
- * first, as failed, and what it has said is kept. False when the run has been claimed or has ended meanwhile.
+ * Ends a run that nobody executes: one that waits, or one whose process died or lost it. False when the run has been claimed or has ended
+ * meanwhile.
  */
 export async function endRun (run: RunRecord, reason: StopReason, options: EndingOptions): Promise<boolean> {
+  return await enterRun(run, options.signer, async () => await tellEnd(run, reason, options))
+}
+
+/**
+ * The same in the identity of the run, which has been entered. Tools that it had announced are told as completed first, as failed, and what
+ * it has said is kept.
+ */
+export async function tellEnd (run: RunRecord, reason: StopReason, options: EndingOptions): Promise<boolean> {
   const { runs, log, endedRuns } = options
-  return await enterRun(run, async () => {
-    const stopped = new RunStopped(reason)
-    try {
-      const tools = run.status === 'running' ? await runs.openTools(run.runId) : []
-      const openTools = tools.map(({ toolCallId }) => toolCallId)
-      const emitter = createEmitter({ log, attempt: run.attempt, agentName: run.agent, openTools })
-      for (const { toolCallId, tool } of tools) {
-        // When it ended, and whether it did what it was to do, nobody knows.
-        const outcome = { success: false, duration_ms: 0, error: toPublicError(stopped) }
-        await emitter.emit('tool_completed', { tool_call_id: toolCallId, tool, ...outcome })
-      }
-      const ending = endingOfError(stopped, AbortSignal.abort(stopped))
-      await emitter.emit('agent_completed', { ...ending, ...await saidBy(run, reason, options) })
-      endedRuns.tell({ run, status: ending.status })
-      return true
-    } catch (err) {
-      if (isThreadlineError(err, 'THREADLINE_CONFLICT')) return false
-      throw err
+  const stopped = new RunStopped(reason)
+  try {
+    const tools = run.status === 'running' ? await runs.openTools(run.runId) : []
+    const openTools = tools.map(({ toolCallId }) => toolCallId)
+    const emitter = createEmitter({ log, attempt: run.attempt, agentName: run.agent, openTools })
+    for (const { toolCallId, tool } of tools) {
+      // When it ended, and whether it did what it was to do, nobody knows.
+      const outcome = { success: false, duration_ms: 0, error: toPublicError(stopped) }
+      await emitter.emit('tool_completed', { tool_call_id: toolCallId, tool, ...outcome })
     }
-  })
+    const ending = endingOfError(stopped, AbortSignal.abort(stopped))
+    await emitter.emit('agent_completed', { ...ending, ...await saidBy(run, reason, options) })
+    endedRuns.tell({ run, status: ending.status })
+    return true
+  } catch (err) {
+    if (isThreadlineError(err, 'THREADLINE_CONFLICT')) return false
+    throw err
+  }
 }
 
 /** What the run's deltas say. Nobody else knows any more. */

@@ -1,33 +1,46 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { context, ROOT_CONTEXT } from '@opentelemetry/api'
+import { enterThread } from '../context/current-thread.ts'
+import { createIdentity } from '../context/identity.ts'
+import type { Signer } from '../context/signature.ts'
 import { ThreadlineError } from '../errors.ts'
+import type { EventBus } from '../events/event-bus.ts'
 import type { RunId } from '../protocol/ids.ts'
-import type { RunStore, ThreadStore } from '../storage/storage.ts'
+import { Announcer } from '../queue/announcer.ts'
+import { LeaseKeeper } from '../queue/lease-keeper.ts'
+import { QueuePoller, type Room } from '../queue/queue-poller.ts'
+import type { Lease, QueueStore, RunStore, ThreadStore } from '../storage/storage.ts'
 import { EndedRuns, type EndedRunListener } from './ended-runs.ts'
 import type { ExecutionOptions } from './execute-run.ts'
+import { awaitIdle } from './idle-thread.ts'
 import { recoverRuns } from './recover-runs.ts'
-import { RunStopped } from './run-outcome.ts'
+import { RunLeft, RunStopped } from './run-outcome.ts'
 import { RunRegistry } from './run-registry.ts'
-import { stopRuns, stopRunsOfUser, type StopRequest } from './stop-runs.ts'
+import { hearStops } from './stop-messages.ts'
+import { stopRuns, stopRunsOfUser, type StopOptions, type StopRequest } from './stop-runs.ts'
 import { launchThread, type LoopOptions } from './thread-loops.ts'
 import { ThreadSessions } from './thread-sessions.ts'
 
 /**
- * Executes the runs of this process: in each thread one at a time, in the order in which they were accepted, at most as many
- * at once as there are slots. A run belongs to its thread: it goes on when the socket that started it is gone.
+ * Executes runs: in each thread one at a time, in the order in which they were accepted, at most as many at once as there are slots. A run belongs
+ * to its thread: it goes on when the socket that started it is gone, and in another process when this one is.
  */
 export interface Engine {
-  /** Says that a run was queued in the active thread. It is started as soon as the thread and a slot are free. */
+  /**
+   * Says that a run was queued in the active thread. It is taken from the queue as soon as the thread is free, here or on another node, which is where
+   * there is room first.
+   */
   launch (): void
   /**
-   * Stops one run of the active thread, all of them, or those that stand before `before`; resolves with those that were stopped. Their
+   * Stops one run of the active thread, all of them, or those that stand before `before`, on whatever node they are; resolves with those that were stopped. Their
    * terminal events follow. Who stops a run first says how it ends. Throws `THREADLINE_RUN_NOT_FOUND` for a run that is not the thread's.
    */
   stop (request: StopRequest): Promise<readonly RunId[]>
-  /** Stops all runs of the active user, in all threads; resolves when nothing of it runs here any more, or the time is over. */
+  /** Stops all runs of the active user, in all threads and on all nodes; resolves when nothing of it runs any more, or the time is over. */
   stopUser (timeoutMs: number): Promise<void>
-  /** Resolves when nothing runs in the active thread any more, or the time is over. */
+  /** Resolves when nothing runs in the active thread any more, on whatever node, or the time is over. */
   idle (timeoutMs: number): Promise<void>
-  /** After a start: ends what was running when the process died, and starts what waited. */
+  /** After a start: goes on with what a process that is no more has left, and looks for work from now on. */
   recover (): Promise<void>
   /**
    * Calls `listener` for each run whose end this process has stored, in the context of that run. No run waits for it, and one that fails is
@@ -36,35 +49,92 @@ export interface Engine {
   onEnded (listener: EndedRunListener): () => void
   /** Live state, which is all zero when nothing runs. */
   readonly load: { readonly sessions: number, readonly runs: number, readonly slotsTaken: number, readonly waiting: number }
-  /** Starts nothing more, lets runs finish for `graceMs`, and then stops them; each still tells its end. */
+  /**
+   * Takes nothing more from the queue, lets runs finish for `graceMs`, and then leaves them: to the next process where what is stored outlives this one, which
+   * can begin at once; else each tells its end, as stopped by the server.
+   */
   close (graceMs: number): Promise<void>
 }
 
 export interface EngineOptions extends ExecutionOptions {
   readonly runs: RunStore
   readonly threads: Pick<ThreadStore, 'state'>
+  readonly queue: QueueStore
+  readonly signer: Signer
+  readonly bus: Pick<EventBus, 'publish' | 'subscribe'>
+  /** In whose name runs are taken from the queue, and for how long. */
+  readonly lease: Lease
+  /** Takes runs from the queue at all. Where not, they are only announced. */
+  readonly executes: boolean
+  /** Other processes may take runs from the same queue. */
+  readonly hasPeers: boolean
+  /** What is stored outlives the process. */
+  readonly outlived: boolean
+  /** A run that was begun that often and is to be taken over once more ends instead. */
+  readonly maxRunAttempts: number
 }
 
 const sweepIntervalMs = 60_000
 /** How long an entry of the run registry lives whose thread nobody works on. */
 const entryLifeMs = 600_000
+const pollIntervalMs = 1_000
+/** How long a run waits for a worker with room before one without takes it. */
+const patienceMs = 1_000
+/** How often the other nodes are told that something waits. */
+const announceIntervalMs = 20
+/** Threads that may wait here for a slot: where nobody else could take them, and where it is better to leave some to others. */
+const waitingRoom = { alone: 10_000, withPeers: 64 }
 
 export function createEngine (options: EngineOptions): Engine {
-  const { slots } = options
+  const { slots, executes, hasPeers, bus } = options
   const sessions = new ThreadSessions()
   const registry = new RunRegistry()
   const endedRuns = new EndedRuns(options.logger)
   const closing = new AbortController()
-  const parts: LoopOptions = { ...options, sessions, registry, endedRuns, closing: closing.signal }
+  const announcer = new Announcer(() => { announceWork(bus) }, announceIntervalMs)
+  const leases = hasPeers ? new LeaseKeeper({ store: options.queue, lease: options.lease, logger: options.logger }) : undefined
+  const room = (): Room => roomOf(slots.limit - sessions.size, hasPeers)
+  const poller = new QueuePoller({
+    store: options.queue,
+    room,
+    launch: ({ userId, threadId }) => { enterThread(createIdentity({ userId, threadId }), () => { launchThread(parts) }) },
+    intervalMs: pollIntervalMs,
+    patienceMs,
+    hasPeers,
+    logger: options.logger
+  })
+  const parts: LoopOptions & StopOptions = {
+    ...options,
+    sessions,
+    registry,
+    endedRuns,
+    leases,
+    closing: closing.signal,
+    leaving: options.outlived ? new RunLeft('given_back') : new RunStopped('server_stopped'),
+    listen: (session) => hearStops(bus, registry, session),
+    loopEnded: () => {
+      if (closing.signal.aborted) announcer.announce()
+      poller.freed()
+    }
+  }
+  const unsubscribe = executes ? hearWork(bus, () => { poller.look() }) : () => {}
   const sweeping = setInterval(() => { sweep(sessions, registry) }, sweepIntervalMs)
   sweeping.unref()
 
   return {
-    launch: () => { launchThread(parts) },
+    launch () {
+      if (executes && (sessions.find() !== undefined || room().free > 0)) return launchThread(parts)
+      announcer.announce()
+      if (executes) poller.postpone()
+    },
     stop: (request) => stopRuns(request, parts),
     stopUser: (timeoutMs) => within(timeoutMs, (signal) => stopRunsOfUser(signal, parts)),
-    idle: (timeoutMs) => within(timeoutMs, async () => { await sessions.find()?.loop }),
-    recover: () => recoverRuns(parts),
+    idle: (timeoutMs) => within(timeoutMs, (signal) => awaitIdle(signal, parts)),
+    async recover () {
+      if (!executes) return
+      if (!hasPeers) await recoverRuns(parts)
+      poller.start()
+    },
     onEnded: (listener) => endedRuns.listen(listener),
 
     get load () { return { sessions: sessions.size, runs: registry.size, slotsTaken: slots.taken, waiting: slots.waiting } },
@@ -72,13 +142,29 @@ export function createEngine (options: EngineOptions): Engine {
     async close (graceMs) {
       closing.abort(new ThreadlineError('THREADLINE_SHUTTING_DOWN'))
       clearInterval(sweeping)
+      unsubscribe()
       const idle = sessions.idle()
-      const timer = setTimeout(() => { registry.abortAll(new RunStopped('server_stopped')) }, graceMs)
+      const timer = setTimeout(() => { registry.abortAll(parts.leaving) }, graceMs)
       await idle
       clearTimeout(timer)
+      announcer.close()
+      await Promise.all([poller.close(), leases?.close()])
       registry.close()
     }
   }
+}
+
+function roomOf (freeSlots: number, hasPeers: boolean): Room {
+  if (hasPeers) return { free: freeSlots, waiting: freeSlots + waitingRoom.withPeers }
+  return { free: freeSlots + waitingRoom.alone, waiting: 0 }
+}
+
+function announceWork (bus: EngineOptions['bus']): void {
+  context.with(ROOT_CONTEXT, () => { bus.publish({ kind: 'work' }, { kind: 'message', name: 'work', body: {} }) })
+}
+
+function hearWork (bus: EngineOptions['bus'], look: () => void): () => void {
+  return context.with(ROOT_CONTEXT, () => bus.subscribe({ kind: 'work' }, look))
 }
 
 /** The runs of a thread that has a loop are read, and stay. */

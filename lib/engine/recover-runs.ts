@@ -1,18 +1,18 @@
-import { isThreadlineError } from '../errors.ts'
-import { endRun } from './end-run.ts'
-import { enterRun } from './enter-run.ts'
+import { enterThread } from '../context/current-thread.ts'
+import { createIdentity } from '../context/identity.ts'
 import { launchThread, type LoopOptions } from './thread-loops.ts'
 
-/** Ends what was running when the last process died, and starts what waited. A run that cannot be ended now is ended by its thread's loop. */
+/**
+ * Goes on with what the last process has left, where no other process than this one can: what was running is nobody's, whatever its lease
+ * says. Each thread is gone into in the name of its owner, and has its own loop.
+ */
 export async function recoverRuns (options: LoopOptions): Promise<void> {
   const { runs, logger } = options
-  for (const run of await runs.recoverable()) {
+  for (const { runId, userId, threadId, status } of await runs.recoverable()) {
     try {
-      if (run.status === 'queued') enterRun(run, () => { launchThread(options) })
-      else await endRun(run, 'server_restarted', options)
+      enterThread(createIdentity({ userId, threadId }), () => { launchThread(options, { doubtful: status === 'running' }) })
     } catch (err) {
-      logger.error({ err, run_id: run.runId }, 'a run of the last process could not be ended')
-      if (isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE')) enterRun(run, () => { launchThread(options, { doubtful: true }) })
+      logger.error({ err, run_id: runId }, 'a run of the last process could not be gone on with')
     }
   }
 }

@@ -4,12 +4,10 @@ import type { PayloadOf, RunOutcome } from '../protocol/events.ts'
 /**
  * Why a run stopped, in words that clients may read and act on. `cancelled`: the user stopped it. `interrupted`: a newer message
  * took its place. `rolled_back`: the same, and its messages are removed. `timed_out`, `step_timed_out`: the run, or a single call of its
- * model, took too long. `server_stopped`, `server_restarted`, `storage_failed`: it can be asked for again.
+ * model, took too long. `server_stopped`, `server_restarted`, `storage_failed`: it can be asked for again. `not_trusted`: no node of this
+ * service has put it into the queue.
  */
-export type StopReason =
-  | 'cancelled' | 'interrupted' | 'rolled_back'
-  | 'timed_out' | 'step_timed_out'
-  | 'server_stopped' | 'server_restarted' | 'storage_failed'
+export type StopReason = keyof typeof codes
 
 /** The reason with which a run's signal is aborted. */
 export class RunStopped extends ThreadlineError {
@@ -29,7 +27,8 @@ const codes = {
   step_timed_out: 'THREADLINE_TIMED_OUT',
   server_stopped: 'THREADLINE_SHUTTING_DOWN',
   server_restarted: 'THREADLINE_SHUTTING_DOWN',
-  storage_failed: 'THREADLINE_STORAGE_UNAVAILABLE'
+  storage_failed: 'THREADLINE_STORAGE_UNAVAILABLE',
+  not_trusted: 'THREADLINE_UNTRUSTED_RUN'
 } as const
 
 const outcomes: Record<StopReason, RunOutcome> = {
@@ -40,7 +39,26 @@ const outcomes: Record<StopReason, RunOutcome> = {
   step_timed_out: 'timed_out',
   server_stopped: 'failed',
   server_restarted: 'failed',
-  storage_failed: 'failed'
+  storage_failed: 'failed',
+  not_trusted: 'failed'
+}
+
+/** A reason that has come from another node; one that only a newer version knows is the user's. */
+export function toStopReason (text: string): StopReason {
+  return Object.hasOwn(codes, text) ? text as StopReason : 'cancelled' // just checked
+}
+
+/**
+ * The reason with which a run's signal is aborted when this process is not the one to end it. `lost`: another process has taken it over, or may
+ * have. `given_back`: another one is to go on with it, because this one ends. Nothing more is told of it here.
+ */
+export class RunLeft extends ThreadlineError {
+  readonly how: 'lost' | 'given_back'
+
+  constructor (how: 'lost' | 'given_back') {
+    super(how === 'lost' ? 'THREADLINE_CONFLICT' : 'THREADLINE_SHUTTING_DOWN', 'The run goes on in another process')
+    this.how = how
+  }
 }
 
 type Ending = Pick<PayloadOf<'agent_completed'>, 'status' | 'reason' | 'error'>

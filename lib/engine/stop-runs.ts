@@ -1,11 +1,16 @@
-import { currentThread } from '../context/current-thread.ts'
+import { currentIdentity, currentThread, enterThread } from '../context/current-thread.ts'
+import { createIdentity } from '../context/identity.ts'
+import type { Logger } from '../context/logger.ts'
 import { ThreadlineError } from '../errors.ts'
-import type { RunId } from '../protocol/ids.ts'
-import type { RunRecord, RunStore } from '../storage/storage.ts'
+import type { EventBus } from '../events/event-bus.ts'
+import type { RunId, ThreadId } from '../protocol/ids.ts'
+import type { QueueStore, RunRecord, RunStore } from '../storage/storage.ts'
 import { endRun, type EndingOptions } from './end-run.ts'
+import { awaitIdle } from './idle-thread.ts'
 import { RunStopped, type StopReason } from './run-outcome.ts'
 import type { RunRegistry } from './run-registry.ts'
-import { enterSession, type ThreadSessions } from './thread-sessions.ts'
+import { tellStop } from './stop-messages.ts'
+import type { ThreadSessions } from './thread-sessions.ts'
 
 /** Which runs of the active thread: one, those that stand before `before`, or all. */
 export interface StopRequest {
@@ -17,10 +22,14 @@ export interface StopRequest {
 export interface StopOptions extends EndingOptions {
   readonly registry: RunRegistry
   readonly sessions: ThreadSessions
+  readonly queue: Pick<QueueStore, 'requestStop'>
+  readonly bus: Pick<EventBus, 'publish'>
+  readonly hasPeers: boolean
+  readonly logger: Logger
 }
 
 /**
- * Stops runs of the active thread: a waiting one is ended here, the running one by the loop that executes it. The newest are stopped first, so
+ * Stops runs of the active thread: a waiting one is ended here, the running one by the loop that executes it, be it here or on another node. The newest are stopped first, so
  * that none begins that is about to be stopped. Resolves with those that were stopped now, the oldest first.
  */
 export async function stopRuns ({ runId, before, reason }: StopRequest, options: StopOptions): Promise<readonly RunId[]> {
@@ -36,28 +45,50 @@ export async function stopRuns ({ runId, before, reason }: StopRequest, options:
 }
 
 /**
- * Stops all runs of the active user that this process has launched, those that come meanwhile too, and resolves when their threads' loops
- * have ended. Aborting the signal ends that: what comes later is left alone.
+ * Stops all runs of the active user, on all nodes, those that come meanwhile too, and resolves when nothing of it runs any more. Aborting the
+ * signal ends that: what comes later is left alone.
  */
 export async function stopRunsOfUser (signal: AbortSignal, options: StopOptions): Promise<void> {
-  const { sessions } = options
-  for (let own = sessions.findAll(); own.length > 0 && !signal.aborted; own = sessions.findAll()) {
-    await Promise.all(own.map((session) => enterSession(session, async () => {
-      await stopRuns({ reason: 'cancelled' }, options)
-      await session.loop
-    })))
+  const { userId } = currentIdentity()
+  for (let threads = await busyThreads(options); threads.length > 0 && !signal.aborted; threads = await busyThreads(options)) {
+    await Promise.all(threads.map(async (threadId) => {
+      await enterThread(createIdentity({ userId, threadId }), async () => {
+        await stopRuns({ reason: 'cancelled' }, options)
+        await awaitIdle(signal, options)
+      })
+    }))
   }
 }
 
+/** Threads of the active user in which something is unfinished, here or anywhere. */
+async function busyThreads ({ sessions, runs, hasPeers }: StopOptions): Promise<readonly ThreadId[]> {
+  const here = sessions.findAll().map(({ threadId }) => threadId)
+  return hasPeers ? [...new Set([...here, ...await runs.unfinishedThreads()])] : here
+}
+
 async function stopOne (run: RunRecord, reason: StopReason, options: StopOptions): Promise<boolean> {
-  const { runs, registry, sessions } = options
+  const { registry, sessions, queue, bus } = options
   if (run.status === 'queued' && await endRun(run, reason, options)) return true
-  if (sessions.find()?.loop === undefined) return false
   const controller = registry.controllerOf(run.runId)
-  // The loop does not know it: either its claim is still under way, or it has ended meanwhile.
-  if (controller === undefined && (await runs.require(run.runId)).status !== 'running') return false
-  registry.register(run.runId).abort(new RunStopped(reason))
+  if (controller !== undefined) {
+    controller.abort(new RunStopped(reason))
+    await rememberStop(run.runId, reason, options)
+    return true
+  }
+  // Another node executes it, or its claim by this one is still under way; or it has ended, or was stopped, meanwhile.
+  if (!await queue.requestStop(run.runId, reason)) return false
+  tellStop(bus, run.runId, reason)
+  if (sessions.find()?.loop !== undefined) registry.register(run.runId).abort(new RunStopped(reason))
   return true
+}
+
+/** Should this process die before the end is stored, nobody goes on with what its user has stopped. */
+async function rememberStop (runId: RunId, reason: StopReason, { queue, logger }: StopOptions): Promise<void> {
+  try {
+    await queue.requestStop(runId, reason)
+  } catch (err) {
+    logger.warn({ err, run_id: runId }, 'that a run was stopped could not be kept')
+  }
 }
 
 async function requireInThread (runs: RunStore, runId: RunId): Promise<void> {

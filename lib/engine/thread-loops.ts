@@ -1,30 +1,23 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import type { Logger } from '../context/logger.ts'
 import { isThreadlineError } from '../errors.ts'
-import type { RunRecord } from '../storage/storage.ts'
-import { endRun, type EndingOptions } from './end-run.ts'
-import { enterRun } from './enter-run.ts'
-import { executeRun, type ExecutionOptions } from './execute-run.ts'
-import { RunStopped } from './run-outcome.ts'
-import type { RunRegistry } from './run-registry.ts'
+import type { Lease, QueueStore } from '../storage/storage.ts'
+import { performClaimed, type Claim, type ClaimedRunOptions } from './claimed-run.ts'
+import { endUnended, giveBackUnknown, pause } from './doubtful-runs.ts'
 import { enterSession, type ThreadSession, type ThreadSessions } from './thread-sessions.ts'
 
-export interface LoopOptions extends ExecutionOptions, EndingOptions {
-  readonly registry: RunRegistry
+export interface LoopOptions extends ClaimedRunOptions {
   readonly sessions: ThreadSessions
-  readonly logger: Logger
-  /** Aborted when nothing more is to be started. */
-  readonly closing: AbortSignal
+  readonly queue: Pick<QueueStore, 'release' | 'renew' | 'steps'>
+  readonly lease: Lease
+  readonly hasPeers: boolean
+  /** Hears what other nodes ask of the runs of a thread, until what it returns is called. */
+  readonly listen: (session: ThreadSession) => () => void
+  /** A loop has ended: there is room for another one, or somebody else has to go on. */
+  readonly loopEnded: () => void
 }
-
-const claimRetryMs = 1_000
-
-/** Longer than a run may take: nobody renews it yet. */
-const lease = { worker: 'this process', leaseMs: 24 * 60 * 60 * 1_000 }
 
 /**
  * Says that there is work in the active thread: its loop, of which there is one, takes its runs from the queue one after the other and
- * ends when there are none. `doubtful` says that the database may hold a running run that nobody executes; it is ended first.
+ * ends when there are none. `doubtful` says that the database may hold a running run of this process that nobody executes; it is given back first.
  */
 export function launchThread (options: LoopOptions, { doubtful = false } = {}): void {
   const { sessions, closing } = options
@@ -36,22 +29,32 @@ export function launchThread (options: LoopOptions, { doubtful = false } = {}): 
 }
 
 async function loop (session: ThreadSession, options: LoopOptions): Promise<void> {
-  const { sessions, registry, closing } = options
-  while ((session.requested || session.doubtful) && !closing.aborted) {
+  const { sessions, registry, closing, listen, loopEnded } = options
+  const deafen = listen(session)
+  while (hasWork(session) && !closing.aborted) {
     session.requested = false
-    if (session.doubtful) await endAbandoned(session, options)
-    for (let run = await claim(session, options); run !== undefined; run = await claim(session, options)) await execute(run, session, options)
+    if (session.unended !== undefined) await endUnended(session, options)
+    if (session.doubtful) await giveBackUnknown(session, options)
+    for (let next = await claim(session, options); next !== undefined; next = await claim(session, options)) await perform(next, session, options)
   }
+  deafen()
   // Those that were to be stopped and never came.
   for (const runId of registry.runsOf(session.threadId)) registry.unregister(runId)
   session.loop = undefined
   sessions.release()
+  loopEnded()
 }
 
-async function claim (session: ThreadSession, { runs, logger, closing }: LoopOptions): Promise<RunRecord | undefined> {
+function hasWork ({ requested, doubtful, unended }: ThreadSession): boolean {
+  return requested || doubtful || unended !== undefined
+}
+
+async function claim (session: ThreadSession, { runs, lease, logger, closing }: LoopOptions): Promise<Claim | undefined> {
   if (closing.aborted) return undefined
+  const askedAt = performance.now()
   try {
-    return await runs.claimNext(session.threadId, lease)
+    const run = await runs.claimNext(session.threadId, lease)
+    return run === undefined ? undefined : { run, askedAt }
   } catch (err) {
     if (isThreadlineError(err, 'THREADLINE_THREAD_NOT_FOUND')) return undefined
     logger.error({ err }, 'the next run could not be taken from the queue')
@@ -61,41 +64,15 @@ async function claim (session: ThreadSession, { runs, logger, closing }: LoopOpt
   }
 }
 
-async function execute (run: RunRecord, session: ThreadSession, options: LoopOptions): Promise<void> {
-  const { registry, endedRuns, logger, closing } = options
+async function perform (claim: Claim, session: ThreadSession, options: LoopOptions): Promise<void> {
+  const { registry, logger } = options
+  const { run } = claim
   try {
-    await enterRun(run, async () => {
-      const controller = registry.register(run.runId)
-      if (closing.aborted) controller.abort(new RunStopped('server_stopped'))
-      const ended = await executeRun(run, controller, options)
-      if (ended !== undefined) endedRuns.tell(ended)
-    })
+    await performClaimed(claim, options)
   } catch (err) {
     logger.error({ err, run_id: run.runId }, 'the end of a run could not be told')
-    session.doubtful = true
+    session.unended = run
   } finally {
     registry.unregister(run.runId)
   }
-}
-
-/**
- * Ends what the database says is running in the thread although nobody executes it: a run whose claim was committed and never answered,
- * or whose end could not be stored. Without that the thread would wait for it for ever.
- */
-async function endAbandoned (session: ThreadSession, options: LoopOptions): Promise<void> {
-  const { runs, logger, closing } = options
-  try {
-    const unfinished = await runs.unfinished(session.threadId)
-    for (const run of unfinished) if (run.status === 'running') await endRun(run, 'storage_failed', options)
-    session.doubtful = false
-    session.requested = true
-  } catch (err) {
-    logger.error({ err }, 'an abandoned run could not be ended yet')
-    await pause(closing)
-  }
-}
-
-/** Closing ends it. */
-async function pause (signal: AbortSignal): Promise<void> {
-  await delay(claimRetryMs, undefined, { signal }).catch(() => undefined)
 }

@@ -1,6 +1,7 @@
 import { currentIdentity, currentThread, enterThread, tryCurrentThread } from '../context/current-thread.ts'
 import { createIdentity } from '../context/identity.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
+import type { RunRecord } from '../storage/storage.ts'
 
 /** What this process is doing in one thread: the loop that takes its runs from the queue. */
 export interface ThreadSession {
@@ -8,8 +9,10 @@ export interface ThreadSession {
   readonly threadId: ThreadId
   /** Set when a run was queued after the loop had last looked. */
   requested: boolean
-  /** Set when the database may hold a running run that nobody executes any more. */
+  /** Set when the database may hold a running run of this process that nobody executes. */
   doubtful: boolean
+  /** A run that was executed, and whose end could not be stored. */
+  unended: RunRecord | undefined
   loop: Promise<void> | undefined
 }
 
@@ -28,7 +31,7 @@ export class ThreadSessions {
     const key = keyOf(userId, threadId)
     const found = this.#sessions.get(key)
     if (found !== undefined) return found
-    const session: ThreadSession = { userId, threadId, requested: false, doubtful: false, loop: undefined }
+    const session: ThreadSession = { userId, threadId, requested: false, doubtful: false, unended: undefined, loop: undefined }
     this.#sessions.set(key, session)
     return session
   }

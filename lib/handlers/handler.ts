@@ -1,4 +1,5 @@
 import type { AgentRegistry } from '../agents/agent-registry.ts'
+import type { Signer } from '../context/signature.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { CommandOf, CommandType } from '../protocol/commands.ts'
 import type { EventType, PayloadOf } from '../protocol/events.ts'
@@ -42,6 +43,8 @@ export interface HandlerTools {
   readonly storage: Storage
   readonly agents: AgentRegistry
   readonly engine: Engine
+  /** Signs the runs that are put into the queue. */
+  readonly signer: Signer
   readonly defaultAgent: string
   readonly maxWaitingRuns: number
   /** What this process has seen of a run of the active user, and what is to be said of it. */

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import { createAgentRegistry } from '../../lib/agents/agent-registry.ts'
 import { defineAgent } from '../../lib/agents/define-agent.ts'
+import { signCarrier } from '../../lib/context/carrier.ts'
 import { currentRun, enterThread, tryCurrentThread } from '../../lib/context/current-thread.ts'
 import { createIdentity, createRunIdentity, type RunIdentity } from '../../lib/context/identity.ts'
 import { createEngine } from '../../lib/engine/engine.ts'
@@ -9,9 +10,10 @@ import { Slots } from '../../lib/engine/slots.ts'
 import { ThreadlineError } from '../../lib/errors.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
 import type { NewThreadEvent, ThreadEvent } from '../../lib/protocol/events.ts'
-import { newMessageId, newRunId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { MessageStore, OpenTool, RunRecord, RunStore, ThreadStore } from '../../lib/storage/storage.ts'
+import { newMessageId, newRunId, type RunId, type ThreadId, type UserId } from '../../lib/protocol/ids.ts'
+import type { LeasedRun, MessageStore, OpenTool, QueueStore, RunRecord, RunStore, ThreadStore } from '../../lib/storage/storage.ts'
 import { createArrivals } from '../support/arrivals.ts'
+import { alone, testSigner } from '../support/engine-parts.ts'
 import { newRun } from '../support/identities.ts'
 import { createRecordingLog } from '../support/recording-log.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
@@ -19,8 +21,8 @@ import { createSilentLogger } from '../support/silent-logger.ts'
 function recordOf ({ runId, threadId, userId, requestId }: RunIdentity): RunRecord {
   return {
     runId, threadId, userId, requestId, messageId: newMessageId(), connectionId: null, agent: 'slow', input: 'hello', context: {},
-    status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null,
-    signature: null, stopReason: null
+    status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null, stopReason: null,
+    signature: signCarrier(testSigner, { runId, threadId, userId, requestId, connectionId: undefined, traceparent: undefined })
   }
 }
 
@@ -34,7 +36,7 @@ interface Begun { readonly signal: AbortSignal, readonly say: (text: string) => 
 /** An engine over a queue that gives out each run when the test says so, and a log that is asked before each append. */
 function createQueuedEngine (
   claims: Promise<RunRecord | undefined>[], unfinished: readonly RunRecord[], openTools: readonly OpenTool[] = [],
-  beforeAppend: (event: NewThreadEvent) => Promise<void> | void = () => {}
+  beforeAppend: (event: NewThreadEvent) => Promise<void> | void = () => {}, parts: Parameters<typeof alone>[1] = {}
 ) {
   const log = createRecordingLog(beforeAppend)
   const logger = createSilentLogger()
@@ -57,10 +59,22 @@ function createQueuedEngine (
     openTools: async () => openTools,
     recoverable: async () => unfinished
   } as unknown as RunStore
+  const released: LeasedRun[] = []
+  const stopRequests: (readonly [RunId, string])[] = []
+  const queue = {
+    renew: async (_lease: unknown, held: readonly LeasedRun[]) => held,
+    release: async ({ runId, attempt }: LeasedRun) => { released.push({ runId, attempt }) },
+    requestStop: async (runId: RunId, reason: string) => {
+      stopRequests.push([runId, reason])
+      return unfinished.some((run) => run.runId === runId && run.status === 'running')
+    },
+    claimable: async () => []
+  } as unknown as QueueStore
   const messages = { history: async () => ({ messages: [], hasMore: false }) } as unknown as MessageStore
   const activeRuns = unfinished.map(({ runId }) => ({ run_id: runId, text: 'so far, so good' }))
   const threads = { state: async () => ({ activeRuns }) } as unknown as ThreadStore
   const engine = createEngine({
+    ...alone(queue, parts),
     runs,
     threads,
     messages,
@@ -74,7 +88,7 @@ function createQueuedEngine (
     stepLimit: 1,
     waitNoticeMs: 60_000
   })
-  return { engine, log, logger, began }
+  return { engine, log, logger, began, released, stopRequests }
 }
 
 /** How the runs of a log ended, in order. */
@@ -111,44 +125,73 @@ t.test('closing lets runs end, and stops those that do not within the grace', as
   t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 
-// kill: no `openTools` in `endRun` of lib/engine/end-run.ts
-t.test('a run of the last process ends after each tool that it had announced has been told as completed, as failed', async (t) => {
-  const run = recordOf(newRun('alice'))
+// kill: no `openTools` in `tellEnd` of lib/engine/end-run.ts
+t.test('a run that was begun too often ends after each tool that it had announced has been told as completed, as failed', async (t) => {
+  const identity = newRun('alice')
+  const run = { ...recordOf(identity), attempt: 4 }
   const openTools = [{ toolCallId: 'call-2', tool: 'research' }, { toolCallId: 'call-3', tool: 'current_time' }]
-  const { engine, log } = createQueuedEngine([], [run], openTools)
+  const { engine, log, began } = createQueuedEngine([Promise.resolve(run)], [run], openTools)
 
   await engine.recover()
+  await enterThread(identity, () => engine.idle(30_000))
 
   t.match(log.events, [
     { type: 'tool_completed', run_id: run.runId, payload: { tool_call_id: 'call-2', tool: 'research', success: false, error: { code: 'THREADLINE_SHUTTING_DOWN', retryable: true } } },
     { type: 'tool_completed', payload: { tool_call_id: 'call-3', tool: 'current_time', success: false } },
-    // kill: no `saidBy` in `endRun` of lib/engine/end-run.ts
+    // kill: no `saidBy` in `tellEnd` of lib/engine/end-run.ts
     { type: 'agent_completed', payload: { status: 'failed', reason: 'server_restarted', message_id: String, content: 'so far, so good' } }
   ])
   t.equal(log.events.length, 3)
+  t.same(began.waiting, [])
 })
 
-t.test('a run of the last process that cannot be ended does not hinder the others', async (t) => {
-  const [one, other] = [newRun('alice'), newRun('bob')]
-  const { engine, log } = createQueuedEngine([], [{ ...recordOf(one), agent: 'slow', threadId: other.threadId }, recordOf(other)])
+t.test('what the last process has left is given back and gone on with, and what cannot be worked on does not hinder the others', async (t) => {
+  // kill: `recoverRuns` of lib/engine/recover-runs.ts launches without `doubtful`
+  const run = recordOf(newRun('alice'))
+  const strange = { ...recordOf(newRun('bob')), userId: ' nobody ' as UserId }
+  const { engine, began, released, logger } = createQueuedEngine([Promise.resolve({ ...run, attempt: 2 })], [strange, run])
 
   await engine.recover()
+  await began.next()
 
-  t.same(log.events.map(({ user_id: userId, type }) => [userId, type]), [['bob', 'agent_completed']])
-  t.match(log.events[0]?.payload, { status: 'failed', reason: 'server_restarted' })
+  t.same(released, [{ runId: run.runId, attempt: 1 }])
+  t.match(logger.lines.filter(({ level }) => level === 'error'), [{ message: 'a run of the last process could not be gone on with' }])
+  await engine.close(0)
 })
 
-t.test('a run whose claim was never answered is ended, and the thread goes on', async (t) => {
+t.test('a run whose claim was never answered is given back, and taken anew', async (t) => {
   // kill: `session.doubtful = true` in `claim` of lib/engine/thread-loops.ts
   const identity = newRun('alice')
   const lost = recordOf(identity)
-  const { engine, log } = createQueuedEngine([Promise.reject(new Error('the connection broke'))], [lost])
+  const { engine, log, began, released } = createQueuedEngine([Promise.reject(new Error('the connection broke')), Promise.resolve({ ...lost, attempt: 2 })], [lost])
 
   enterThread(identity, () => { engine.launch() })
+  await began.next()
+  const givenBack = [...released]
+  await engine.close(0)
+
+  t.same(givenBack, [{ runId: lost.runId, attempt: 1 }])
+  t.match(log.events.at(-1), { type: 'agent_completed', run_id: lost.runId })
+  t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
+})
+
+t.test('a run whose end could not be stored ends as soon as it can, and the thread goes on', async (t) => {
+  // kill: no `session.unended = run` in `perform` of lib/engine/thread-loops.ts
+  const identity = newRun('alice')
+  const run = recordOf(identity)
+  let refused = false
+  const { engine, log, began } = createQueuedEngine([Promise.resolve(run)], [run], [], (event) => {
+    if (event.type !== 'agent_completed' || refused) return
+    refused = true
+    throw new Error('the disk is full')
+  })
+  enterThread(identity, () => { engine.launch() })
+  await began.next()
+
+  await enterThread(identity, () => engine.stop({ reason: 'cancelled' }))
   await enterThread(identity, () => engine.idle(30_000))
 
-  t.match(log.events, [{ type: 'agent_completed', run_id: lost.runId, payload: { status: 'failed', reason: 'storage_failed' } }])
-  t.equal(log.events.length, 1)
+  t.same(endings(log), [[run.runId, 'storage_failed']])
   t.same(engine.load, { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 })
 })
 

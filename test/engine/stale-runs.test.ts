@@ -6,8 +6,9 @@ import { enterRun } from '../../lib/engine/enter-run.ts'
 import { Slots } from '../../lib/engine/slots.ts'
 import { createStoredEventLog } from '../../lib/events/stored-event-log.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
-import type { ThreadId } from '../../lib/protocol/ids.ts'
+import { newRequestId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
+import { alone, signed, testSigner } from '../support/engine-parts.ts'
 import { createHaltingAgent, type HaltingAgent } from '../support/halting-agent.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { as, completionOf, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
@@ -24,6 +25,7 @@ function createWorker (t: Test, storage: Storage): Worker {
   const logger = createSilentLogger()
   const log = createStoredEventLog({ store: storage.events, epoch: storage.epoch, logger })
   const engine = createEngine({
+    ...alone(storage.queue, { lease: { worker: newRequestId(), leaseMs: 60_000 } }),
     runs: storage.runs,
     threads: storage.threads,
     messages: storage.messages,
@@ -46,7 +48,7 @@ function createWorker (t: Test, storage: Storage): Worker {
 
 /** A message that the worker has begun to answer. */
 async function begin ({ engine, halted }: Worker, storage: Storage, user: Identity, content: string, threadId?: ThreadId) {
-  const message = messageOf({ content, agent: 'halting', ...(threadId === undefined ? {} : { threadId }) })
+  const message = signed(user, messageOf({ content, agent: 'halting', ...(threadId === undefined ? {} : { threadId }) }))
   const thread = createIdentity({ userId: user.userId, threadId: message.threadId })
   await as(user, async () => await storage.runs.accept(message))
   as(thread, () => { engine.launch() })
@@ -63,7 +65,7 @@ onEachDatabase(t, async (t, { storage }) => {
       const [stale, fresh] = [createWorker(t, storage), createWorker(t, storage)]
       const old = await begin(stale, storage, user, 'old')
 
-      await enterRun(old.run, async () => await storage.events.append([completionOf(old.run, { status: 'cancelled', reason: 'cancelled' })]))
+      await enterRun(old.run, testSigner, async () => await storage.events.append([completionOf(old.run, { status: 'cancelled', reason: 'cancelled' })]))
       const newer = await begin(fresh, storage, user, 'newer', old.run.threadId)
       old.halt.goOn(rest)
       await as(old.thread, async () => { await stale.engine.idle(30_000) })

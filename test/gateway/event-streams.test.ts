@@ -39,7 +39,7 @@ async function startStreams (t: Test, exchanged: { storage?: Storage, log?: Even
   const gateway = createGateway({
     tools: {
       storage: exchanged.storage ?? storage, agents, engine: exchanged.engine ?? engine, defaultAgent: config.defaultAgent, maxWaitingRuns: 8,
-      reportIsolation: isolation.report
+      signer: server.app.signer, reportIsolation: isolation.report
     },
     log: exchanged.log ?? eventLog,
     logger,

@@ -10,6 +10,7 @@ import { createStoredEventLog } from '../../lib/events/stored-event-log.ts'
 import { createGateway, type Gateway } from '../../lib/gateway/gateway.ts'
 import { toThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
+import { alone, testSigner } from './engine-parts.ts'
 import type { TestServer } from './start-server.ts'
 import { openSocket, TestSocket } from './test-socket.ts'
 
@@ -54,6 +55,7 @@ export async function assembleServer (
   const log = createStoredEventLog({ store: storage.events, epoch: storage.epoch, logger })
   const registry = createAgentRegistry({ agents, models })
   const engine = createEngine({
+    ...alone(storage.queue),
     runs: storage.runs,
     threads: storage.threads,
     messages: storage.messages,
@@ -68,7 +70,7 @@ export async function assembleServer (
     waitNoticeMs: minuteMs
   })
   const defaultAgent = agents[0]?.name ?? ''
-  const tools = { storage, agents: registry, engine, defaultAgent, maxWaitingRuns: 16, reportIsolation: server.app.isolation.report }
+  const tools = { storage, agents: registry, engine, signer: testSigner, defaultAgent, maxWaitingRuns: 16, reportIsolation: server.app.isolation.report }
   const gateway = createGateway({ tools, log, logger, limits, verifyToken: authentication.verifyToken })
 
   const listener = new WebSocketServer({ host: '127.0.0.1', port: 0 })

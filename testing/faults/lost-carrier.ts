@@ -28,8 +28,8 @@ export const lostCarrier: Fault = {
   kill: {
     what: 'the carrier that is stored with a run',
     file: 'lib/handlers/accept-run.ts',
-    line: '  return { runId, threadId, clientId, strategy, traceparent: activeTraceparent(), maxWaiting }',
-    becomes: '  return { runId, threadId, clientId, strategy, traceparent: undefined, maxWaiting }'
+    line: '  const traceparent = activeTraceparent()',
+    becomes: '  const traceparent = undefined'
   },
   async provoke (stage) {
     const tabs = await Promise.all(['alice', 'bob'].map(async (userId) => ({ user: await stage.enter(userId), marker: newMarker(userId) })))
