@@ -63,12 +63,13 @@ function claimableThreads (limit: number, waitedMs: number) {
       select distinct on (r.thread_id) r.thread_id, r.user_id, r.status = 'running' as running,
         case when r.status = 'running' then threadline.lease_end(r.lease_until, r.started_at) else r.created_at end as waits_since
       from threadline.runs r where r.status in ('queued', 'running') order by r.thread_id, r.ordinal
-    ), under_way as (
-      select user_id, count(*) as runs from heads where running and waits_since > now() group by user_id
+    ), counted as (
+      select h.*, running and waits_since > now() as busy,
+        count(*) filter (where running and waits_since > now()) over (partition by user_id) as under_way
+      from heads h
     ), waiting as (
-      select h.*, coalesce(u.runs, 0) + row_number() over (partition by h.user_id order by h.waits_since, h.thread_id) as place
-      from heads h left join under_way u on u.user_id = h.user_id
-      where case when h.running then h.waits_since <= now() else true end and h.waits_since <= now() - ${waitedMs} * interval '1 millisecond'
+      select c.*, under_way + row_number() over (partition by user_id order by waits_since, thread_id) as place
+      from counted c where not busy and waits_since <= now() - ${waitedMs} * interval '1 millisecond'
     )
     select user_id, thread_id from waiting order by place, waits_since, thread_id limit ${limit}`
 }
@@ -87,13 +88,13 @@ function renewal ({ worker, leaseMs }: Lease, runs: readonly LeasedRun[]) {
       join threadline.runs r on r.run_id = l.run_id and r.attempt = l.attempt
       where r.worker = ${worker} and r.status = 'running'
     ), locked as materialized (
-      select r.run_id from threadline.runs r
-      where r.run_id = any (array(select run_id from held)) and r.worker = ${worker} and r.status = 'running'
-        and r.attempt = (select h.attempt from held h where h.run_id = r.run_id)
-      for no key update skip locked
+      select r.run_id from held h
+      join threadline.runs r on r.run_id = h.run_id and r.attempt = h.attempt
+      where r.worker = ${worker} and r.status = 'running'
+      for no key update of r skip locked
     ), renewed as (
       update threadline.runs r set lease_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
-      where r.run_id = any (array(select run_id from locked))
+      from locked l where r.run_id = l.run_id and r.status = 'running'
     )
     select run_id, attempt, stop_reason from held`
 }
