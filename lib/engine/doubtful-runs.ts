@@ -10,7 +10,7 @@ const retryMs = 1_000
 
 /**
  * Gives back what the database says is running in the thread, by this process, although nobody executes it: a run whose claim was committed and
- * never answered. Without that the thread would wait for the end of its lease. Where there are no other processes, every run that nobody here executes is nobody's.
+ * never answered, or which could not go on when the storage was away. Without that the thread would wait for the end of its lease. Where there are no other processes, every run that nobody here executes is nobody's.
  */
 export async function giveBackUnknown (session: ThreadSession, options: LoopOptions): Promise<void> {
   const { runs, queue, logger, closing } = options
@@ -31,17 +31,17 @@ async function ownOf (running: readonly LeasedRun[], { queue, lease, hasPeers }:
   return await context.with(ROOT_CONTEXT, () => queue.renew(lease, running))
 }
 
-/** Ends the run that was executed here and whose end could not be stored. */
+/** Ends the run that was executed here and whose end could not be stored: as it was stopped, or as one that nobody else should try. */
 export async function endUnended (session: ThreadSession, options: LoopOptions): Promise<void> {
   const { logger, closing } = options
   const { unended } = session
   if (unended === undefined) return
   try {
-    await endRun(unended, 'storage_failed', options)
+    await endRun(unended.run, unended.reason, options)
     session.unended = undefined
     session.requested = true
   } catch (err) {
-    logger.error({ err, run_id: unended.runId }, 'an abandoned run could not be ended yet')
+    logger.error({ err, run_id: unended.run.runId }, 'an abandoned run could not be ended yet')
     // Anything else would come again, and hold up the thread; whoever takes the run over when its lease is over may fare better.
     if (!isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE')) session.unended = undefined
     await pause(closing)

@@ -2,6 +2,7 @@ import { isThreadlineError } from '../errors.ts'
 import type { Lease, QueueStore } from '../storage/storage.ts'
 import { performClaimed, type Claim, type ClaimedRunOptions } from './claimed-run.ts'
 import { endUnended, giveBackUnknown, pause } from './doubtful-runs.ts'
+import { RunStopped } from './run-outcome.ts'
 import { enterSession, type ThreadSession, type ThreadSessions } from './thread-sessions.ts'
 
 export interface LoopOptions extends ClaimedRunOptions {
@@ -71,7 +72,10 @@ async function perform (claim: Claim, session: ThreadSession, options: LoopOptio
     await performClaimed(claim, options)
   } catch (err) {
     logger.error({ err, run_id: run.runId }, 'the end of a run could not be told')
-    session.unended = run
+    const stopped: unknown = registry.controllerOf(run.runId)?.signal.reason
+    if (stopped instanceof RunStopped) session.unended = { run, reason: stopped.stopReason }
+    else if (isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE')) session.doubtful = true
+    else session.unended = { run, reason: 'storage_failed' }
   } finally {
     registry.unregister(run.runId)
   }

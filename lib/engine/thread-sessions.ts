@@ -2,6 +2,7 @@ import { currentIdentity, currentThread, enterThread, tryCurrentThread } from '.
 import { createIdentity } from '../context/identity.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
 import type { RunRecord } from '../storage/storage.ts'
+import type { StopReason } from './run-outcome.ts'
 
 /** What this process is doing in one thread: the loop that takes its runs from the queue. */
 export interface ThreadSession {
@@ -12,7 +13,7 @@ export interface ThreadSession {
   /** Set when the database may hold a running run of this process that nobody executes. */
   doubtful: boolean
   /** A run that was executed, and whose end could not be stored. */
-  unended: RunRecord | undefined
+  unended: { readonly run: RunRecord, readonly reason: StopReason } | undefined
   loop: Promise<void> | undefined
 }
 

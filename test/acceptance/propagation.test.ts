@@ -109,7 +109,7 @@ t.test('B21 a run is not executed in another user\'s or thread\'s context, and t
   const thread = await server.thread('alice')
   const other = await server.thread('alice')
   const options = {
-    log, agents, logger, messages: storage.messages, slots: new Slots(1), runTimeoutMs: 1000, toolTimeoutMs: 1000, stepTimeoutMs: 1000, stepLimit: 1, waitNoticeMs: 1000
+    log, agents, logger, messages: storage.messages, runs: storage.runs, queue: storage.queue, slots: new Slots(1), runTimeoutMs: 1000, toolTimeoutMs: 1000, stepTimeoutMs: 1000, stepLimit: 1, waitNoticeMs: 1000
   }
   const run = { runId: newRunId(thread), threadId: thread, userId: toUserId('alice'), agent: 'observer', input: 'B21', attempt: 1 } as RunRecord
   const contexts = [
