@@ -23,11 +23,12 @@ const hardFrameLimitBytes = 1024 * 1024
  * closed.
  */
 export default fp(async function gateway (app) {
-  const { storage, agents, engine, eventLog: log, log: logger, config, authentication, isolation } = app
+  const { storage, agents, engine, eventLog: log, log: logger, config, authentication, isolation, signer } = app
   const { defaultAgent, maxWaitingRunsPerThread: maxWaitingRuns, maxFrameBytes } = config
   const gateway = createGateway({
-    tools: { storage, agents, engine, defaultAgent, maxWaitingRuns, reportIsolation: isolation.report },
+    tools: { storage, agents, engine, signer, defaultAgent, maxWaitingRuns, reportIsolation: isolation.report },
     log,
+    ...app.node.hasPeers ? { bus: app.bus, sharedLimits: { store: storage.limits } } : {},
     logger,
     limits: { ...limitsOf(config), tokenNoticeMs, closeTimeoutMs },
     verifyToken: authentication.verifyToken
@@ -45,7 +46,7 @@ export default fp(async function gateway (app) {
       socket.close(closeCodes[reason], reason)
     }
   })
-}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'authentication', 'isolation'] })
+}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage', 'bus', 'event-log', 'agents', 'engine', 'authentication', 'isolation'] })
 
 /** For what was found after the upgrade, when no status can be given: two handshakes may both have found room for the last connection. */
 function reasonOf (err: unknown): CloseReason {

@@ -13,6 +13,9 @@ interface Test {
 }
 
 interface Exchanged {
+  /** Where it is one of several nodes. */
+  readonly bus?: GatewayOptions['bus']
+  readonly sharedLimits?: GatewayOptions['sharedLimits']
   readonly tools?: Partial<HandlerTools>
   readonly limits?: Partial<GatewayLimits>
   readonly verifyToken?: GatewayOptions['verifyToken']
@@ -31,10 +34,12 @@ export interface OwnGateway {
  * that the address names. Drained with the test.
  */
 export async function startGateway (t: Test, { app }: TestServer, exchanged: Exchanged = {}): Promise<OwnGateway> {
-  const { storage, agents, engine, config, eventLog: log, log: logger } = app
+  const { storage, agents, engine, signer, config, eventLog: log, log: logger } = app
   const gateway = createGateway({
-    tools: { storage, agents, engine, defaultAgent: config.defaultAgent, maxWaitingRuns: config.maxWaitingRunsPerThread, reportIsolation: app.isolation.report, ...exchanged.tools },
+    tools: { storage, agents, engine, signer, defaultAgent: config.defaultAgent, maxWaitingRuns: config.maxWaitingRunsPerThread, reportIsolation: app.isolation.report, ...exchanged.tools },
     log,
+    bus: exchanged.bus,
+    sharedLimits: exchanged.sharedLimits,
     logger,
     limits: { ...config, tokenNoticeMs: 60_000, closeTimeoutMs: 2_000, ...exchanged.limits },
     verifyToken: exchanged.verifyToken ?? app.authentication.verifyToken
