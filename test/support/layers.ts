@@ -36,7 +36,9 @@ const narrow: ReadonlyMap<string, readonly Permission[]> = new Map([
   ['verify/', []],
   ['eslint/', []],
   ['client/', [{ place: 'lib/protocol/', typeOnly: true }]],
-  ['bin/', [{ place: 'client/' }, { place: 'verify/' }, { place: 'lib/protocol/', typeOnly: true }]],
+  ['bin/', [
+    { place: 'client/' }, { place: 'verify/' }, { place: 'lib/errors.ts' }, { place: 'lib/storage/' }, { place: 'lib/auth/' }, { place: 'lib/protocol/', typeOnly: true }
+  ]],
   ['agents/', [{ place: 'lib/agents/' }, { place: 'lib/tools/' }, { place: 'lib/context/' }]]
 ])
 
@@ -52,9 +54,10 @@ interface Exception {
   readonly reason: string
 }
 
-/** The single way sideways. */
+/** The single ways beside the rows. */
 const exceptions: readonly Exception[] = [
-  { from: 'lib/context/', to: 'lib/protocol/ids.ts', reason: 'an identity consists of the branded ids that the protocol speaks of' }
+  { from: 'lib/context/', to: 'lib/protocol/ids.ts', reason: 'an identity consists of the branded ids that the protocol speaks of' },
+  { from: 'bin/', to: 'plugins/config.ts', reason: 'the doctor judges the configuration that a server would read, by the same file' }
 ]
 
 /** They may import anything, and are imported by nothing. The package's entries, in `exports/`, are the one place for passing on what others define. */

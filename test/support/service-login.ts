@@ -32,7 +32,11 @@ export function ownLogin (t: Test, { url }: OwnedDatabase): string {
   t.teardown(async () => {
     const client = new pg.Client({ connectionString: url })
     await client.connect()
-    await client.query(`drop role if exists ${name}`).finally(async () => { await client.end() })
+    try {
+      await client.query(`drop role if exists ${name}`)
+    } finally {
+      await client.end()
+    }
   })
   return name
 }

@@ -1,0 +1,35 @@
+import type pg from 'pg'
+import { findingsOf, type Finding } from '../finding.ts'
+import { placeOf, reasonOf } from '../reason-of.ts'
+import type { Database } from './database.ts'
+
+const { ok, warning, failed } = findingsOf('Postgres')
+const oldestVersion = 150_000
+
+interface Row extends pg.QueryResultRow {
+  readonly version: string
+  readonly number: number
+  readonly login: string
+  readonly encoding: string
+  readonly standby: boolean
+  readonly readonly: string
+}
+
+/** Whether the server is there, of a version that is known to work, and one that can be written to. */
+export async function reachPostgres ({ url, pool }: Database): Promise<readonly Finding[]> {
+  try {
+    const startedAt = performance.now()
+    const { rows: [row] } = await pool.query<Row>(`
+      select current_setting('server_version') as version, current_setting('server_version_num')::integer as number, current_user::text as login,
+        current_setting('server_encoding') as encoding, pg_is_in_recovery() as standby, current_setting('transaction_read_only') as readonly`)
+    if (row === undefined) throw new Error('The server has answered with nothing')
+    const ms = Math.round(performance.now() - startedAt)
+    const reached = `${row.version} at ${placeOf(url)} answers the login ${row.login} in ${ms} ms`
+    if (row.number < oldestVersion) return [failed(reached, 'Use Postgres 15 or newer: the policies and functions need it')]
+    if (row.standby || row.readonly === 'on') return [failed(`${reached}, and cannot be written to`, 'Name the primary server in DATABASE_URL')]
+    if (row.encoding !== 'UTF8') return [failed(`${reached}, with the encoding ${row.encoding}`, 'Make the database with encoding UTF8: messages are in all languages')]
+    return [ms > 100 ? warning(`${reached}, which is far away`, 'Put servers and database into one region: every message waits for it several times') : ok(reached)]
+  } catch (error) {
+    return [failed(`${placeOf(url)} cannot be used: ${reasonOf(error)}`, 'Check address, login and password in DATABASE_URL, and that the server lets this machine in')]
+  }
+}
