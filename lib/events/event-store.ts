@@ -1,5 +1,5 @@
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
-import type { ThreadId } from '../protocol/ids.ts'
+import type { ThreadId, UserId } from '../protocol/ids.ts'
 
 /** An event together with its run's attempt, the fence that keeps a stale execution from writing. */
 export interface Append {
@@ -23,4 +23,5 @@ export type Appended =
 export interface EventStore {
   append (batch: readonly Append[]): Promise<readonly Appended[]>
   read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
+  positions (threads: readonly { readonly userId: UserId, readonly threadId: ThreadId }[]): Promise<ReadonlyMap<ThreadId, number>>
 }

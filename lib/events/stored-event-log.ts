@@ -7,9 +7,11 @@ import { metricDefinitions } from '../context/metric-definitions.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
-import type { ThreadId } from '../protocol/ids.ts'
+import type { EventBus, Topic } from './event-bus.ts'
 import type { EventLog, Unfollow } from './event-log.ts'
 import type { Append, Appended, EventStore } from './event-store.ts'
+import type { Follower } from './followed-thread.ts'
+import { createFollowedThreads } from './followed-threads.ts'
 import { GroupCommit } from './group-commit.ts'
 import { RecentEvents, type RecentEventsLimits } from './recent-events.ts'
 
@@ -19,7 +21,13 @@ interface Item extends Append { readonly identity: Identity }
 /** What became of it: the event in its place, or why it has none. */
 type Placed = ThreadEvent | Extract<Appended, { readonly refused: unknown }>
 
-interface Follower { readonly owner: Identity, readonly receive: (event: ThreadEvent) => void }
+/** Other nodes append to the same log. */
+export interface Peers {
+  readonly bus: EventBus
+  /** How often it is asked what no hint has told of, and how often while hints are lost for certain. */
+  readonly pollIntervalMs: number
+  readonly doubtfulPollIntervalMs: number
+}
 
 export interface StoredEventLogOptions {
   readonly store: EventStore
@@ -29,22 +37,26 @@ export interface StoredEventLogOptions {
   readonly maxWaiting?: number
   /** Stored events that are kept at hand, of one thread and of all. */
   readonly recent?: RecentEventsLimits
+  /** Without it this process is the only one that appends. */
+  readonly peers?: Peers | undefined
 }
 
 const appended = createCounter(metricDefinitions.appendedEvents)
 
 /**
  * The log in the database, with followers in this process. Appends of all threads are committed in groups; the newest events are kept at
- * hand, so that a storm of readers that come back does not reach the database.
+ * hand, so that a storm of readers that come back does not reach the database. What other nodes append is told by hints of the bus, or found by
+ * asking; either way only the database says what an event is and where it stands.
  */
 export function createStoredEventLog (options: StoredEventLogOptions): EventLog {
-  const { store, epoch, logger } = options
-  const followers = new Map<ThreadId, Set<Follower>>()
+  const { store, epoch, logger, peers } = options
   const recent = new RecentEvents(options.recent ?? { perThread: 256, weight: 20_000 })
+  const threads = createFollowedThreads({ store, epoch, logger, peers, tell })
   const writer = new GroupCommit<Item, Placed>({
     commit: async (batch) => place(batch, await store.append(batch), epoch),
     committed: (batch, placed) => {
       for (const [index, { identity }] of batch.entries()) keepAndTell(placed[index], identity)
+      for (const { topic, hint } of hintsOf(placed)) peers?.bus.publish(topic, hint)
     },
     maxBatch: options.maxBatch ?? 512,
     maxWaiting: options.maxWaiting ?? 50_000
@@ -54,11 +66,14 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
     if (event === undefined || 'refused' in event) return
     appended.add(1, { type: event.type })
     recent.add(event)
-    const audience = followers.get(event.thread_id)
-    if (audience === undefined) return
-    const listening = [...audience] // who is told may follow or unfollow; who has just unfollowed is not told any more
+    threads.stored(event, identity)
+  }
+
+  function tell (followers: ReadonlySet<Follower>, event: ThreadEvent, identity = identityOfEvent(event)): void {
+    recent.add(event)
+    const listening = [...followers] // who is told may follow or unfollow; who has just unfollowed is not told any more
     enterThread(identity, () => {
-      for (const follower of listening) if (audience.has(follower)) tellOne(follower, event, identity)
+      for (const follower of listening) if (followers.has(follower)) tellOne(follower, event, identity)
     }, { parent: parseTraceparent(event.traceparent) })
   }
 
@@ -81,24 +96,37 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
         : new ThreadlineError('THREADLINE_CONFLICT', 'The run is no longer active')
     },
 
-    follow (threadId, receive): Unfollow {
-      const follower: Follower = { owner: currentIdentity(), receive }
-      const audience = followers.get(threadId) ?? new Set()
-      followers.set(threadId, audience.add(follower))
-      return () => {
-        audience.delete(follower)
-        if (audience.size === 0 && followers.get(threadId) === audience) followers.delete(threadId)
-      }
-    },
-
+    follow: (threadId, receive): Unfollow => threads.follow(threadId, { owner: currentIdentity(), receive }),
+    stand: (threadId, sequence) => { threads.stand(threadId, sequence) },
     async read (threadId, after, limit) {
       return recent.read(threadId, after, limit) ?? await store.read(threadId, after, limit)
     },
     forget: (threadId) => { recent.forget(threadId) },
-    get followed () { return followers.size },
+    get followed () { return threads.size },
     get waiting () { return writer.waiting },
-    close: () => writer.close()
+    async close () {
+      await writer.close()
+      await threads.close()
+    }
   }
+}
+
+/** One for each thread that a batch has stored events of; they follow each other, because a thread is written by one transaction at a time. */
+function hintsOf (placed: readonly Placed[]) {
+  const stored = placed.filter((event) => !('refused' in event)) as readonly ThreadEvent[] // by the line itself
+  return [...Map.groupBy(stored, ({ thread_id: threadId }) => threadId).values()].flatMap((events) => {
+    const inOrder = events.toSorted((one, other) => one.sequence - other.sequence)
+    const last = inOrder.at(-1)
+    if (last === undefined) return []
+    const topic: Topic = { kind: 'thread', userId: last.user_id, threadId: last.thread_id }
+    return { topic, hint: { kind: 'events', sequence: last.sequence, events: endOf(inOrder) } as const }
+  })
+}
+
+// What was stored before has its first place, and may leave a gap behind it.
+function endOf (events: readonly ThreadEvent[]): readonly ThreadEvent[] {
+  const first = events.findLastIndex((event, index) => event.sequence !== (events[index - 1]?.sequence ?? Number.NaN) + 1)
+  return events.slice(Math.max(first, 0))
 }
 
 function place (batch: readonly Item[], appended: readonly Appended[], epoch: string): readonly Placed[] {

@@ -56,6 +56,9 @@ export class Subscriptions {
     this.#options.presence?.unfollow(threadId)
   }
 
+  /** Whoever has joined the thread knows it up to a sequence that was read since. */
+  stand (threadId: ThreadId, sequence: number): void { this.#options.log.stand(threadId, sequence) }
+
   /** The thread is no more: nothing of it is kept at hand. */
   forget (threadId: ThreadId): void { this.#options.log.forget(threadId) }
 

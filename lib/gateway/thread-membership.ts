@@ -54,6 +54,7 @@ export class ThreadMembership {
       if (!connection.holds(hold)) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND') // vacated meanwhile
       const known = connection.told(threadId)
       if (!this.#move(connection, left, threadId)) return
+      this.#subscriptions.stand(threadId, sequence)
       connection.stand(threadId, told ?? (known?.to === sequence ? known : { from: sequence, to: sequence }))
       await tell()
     } finally {

@@ -37,7 +37,8 @@ function createMemoryStore (judge: (event: NewThreadEvent) => Appended | undefin
         return { sequence }
       })
     },
-    async read () { return [] }
+    async read () { return [] },
+    async positions () { return new Map() }
   }
 }
 
