@@ -6,6 +6,7 @@ import type { GatewayLimits } from '../../lib/gateway/gateway.ts'
 import type { Outbox } from '../../lib/gateway/outbox.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { toThreadId, toUserId, type ThreadId } from '../../lib/protocol/ids.ts'
+import type { LimitStore } from '../../lib/storage/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { startGateway, type OwnGateway } from '../support/start-gateway.ts'
 import { startServer } from '../support/start-server.ts'
@@ -240,4 +241,34 @@ t.test('what a node tells in another user\'s name is not written to anybody', as
   t.same(victim.events.slice(told).map(({ type }) => type), ['typing', 'pong'])
   t.equal(server.violations.length - before, foreign.length * 4)
   t.ok(server.violations.slice(before).every(({ place, kind }) => place === 'event-bus' && kind === 'crossed'))
+})
+
+// kill: `receiveFrame` of lib/gateway/receive-frame.ts is not waited for in the inbox.
+t.test('frames of one connection are handled in their order while they are counted elsewhere, and its limit is that of all nodes', async (t) => {
+  const counts = new Map<string, number>()
+  const store: LimitStore = {
+    async admit (frames) {
+      await turn()
+      return frames.map(({ userId }) => {
+        const count = counts.get(userId) ?? 0
+        if (count < 6) counts.set(userId, count + 1)
+        return count < 6
+      })
+    }
+  }
+  const limits = { messagesPerWindow: 6, messageWindowMs: 60_000 }
+  const [a, b] = [await startGateway(t, server, { sharedLimits: { store }, limits }), await startGateway(t, server, { sharedLimits: { store }, limits })]
+  const [first, second, other] = [await a.connect('liam'), await b.connect('liam'), await b.connect('mona')]
+  const ids = ['1', '2', '3', '4']
+
+  for (const id of ids) first.send({ type: 'ping', id, payload: {} })
+  await first.until('pong', ({ reply_to: to }) => to === '4')
+  for (const id of ids) second.send({ type: 'ping', id, payload: {} })
+  await second.next(({ reply_to: to }) => to === '4')
+  const unhindered = await other.ask({ type: 'ping', payload: {} })
+
+  t.same(first.events.flatMap(({ reply_to: to }) => to ?? []), ids)
+  t.same(second.events.flatMap(({ type, reply_to: to }) => to === undefined ? [] : [`${to} ${type}`]), ['1 pong', '2 pong', '3 error', '4 error'])
+  t.match(second.ofType('error').at(-1), { payload: { code: 'THREADLINE_RATE_LIMITED', retryable: true } })
+  t.equal(unhindered.type, 'pong')
 })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { currentRun, enterThread } from '../../lib/context/current-thread.ts'
 import { createIdentity, createRunIdentity, type RunIdentity } from '../../lib/context/identity.ts'
+import { ThreadlineError } from '../../lib/errors.ts'
 import type { EventLog } from '../../lib/events/event-log.ts'
 import { enterEvent } from '../../lib/events/stored-event-log.ts'
 import { Connection } from '../../lib/gateway/connection.ts'
@@ -12,6 +13,7 @@ import { newConnectionId, newEventId, newRunId } from '../../lib/protocol/ids.ts
 import { newRun } from '../support/identities.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { watchViolations } from '../support/violations.ts'
+import { within } from '../support/within.ts'
 
 /** Keeps what leaves, and in whose name it left. */
 class KeepingOutbox implements Outbox {
@@ -170,6 +172,28 @@ t.test('a connection whose gap cannot be filled is closed, so that its client re
     t.equal(outbox.closed, 'internal')
     t.same(outbox.sequences, [])
   }
+})
+
+// kill: `whileStorageIsAway` in `#catchUp` of lib/gateway/subscriptions.ts asks once.
+t.test('a connection outlives a storage that is away, and catches up when it is back', async (t) => {
+  const alice = newRun('alice')
+  let asked = 0
+  const { connect, deliver, at } = start(alice, {
+    async read (_threadId, after, limit) {
+      asked += 1
+      if (asked < 3) throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE')
+      return Array.from({ length: limit }, (_event, index) => at(after + index + 1))
+    }
+  })
+  const { outbox } = connect(1)
+
+  deliver(at(4))
+  deliver(at(5))
+  await within('it to have caught up', (async () => { while (outbox.sequences.length < 4) await settled() })())
+
+  t.same(outbox.sequences, [2, 3, 4, 5])
+  t.equal(outbox.closed, undefined)
+  t.equal(asked, 3)
 })
 
 // kill: let `holdBack` of lib/gateway/connection.ts answer false.

@@ -1,0 +1,112 @@
+import t from 'tap'
+import { MessageWindow } from '../../lib/gateway/message-window.ts'
+import { SharedWindow, type ScriptRunner } from '../../lib/gateway/shared-window.ts'
+import { reservedUserPrefix, toUserId } from '../../lib/protocol/ids.ts'
+import type { LimitStore } from '../../lib/storage/storage.ts'
+import { createSilentLogger } from '../support/silent-logger.ts'
+
+const [alice, bob] = [toUserId('alice'), toUserId('bob')]
+const [limit, windowMs] = [4, 60_000]
+
+/** A window that all nodes ask, as the database has one; `asked` are the sizes of the groups in which it was. */
+function createStore (admit?: LimitStore['admit']): LimitStore & { readonly asked: number[] } {
+  const window = new MessageWindow({ limit, windowMs })
+  const asked: number[] = []
+  return {
+    asked,
+    async admit (frames, of) {
+      asked.push(frames.length)
+      return admit === undefined ? frames.map(({ userId }) => window.admit(userId)) : await admit(frames, of)
+    }
+  }
+}
+
+function startNode (store: LimitStore, redis?: ScriptRunner) {
+  const logger = createSilentLogger()
+  const local = new MessageWindow({ limit, windowMs })
+  return { window: new SharedWindow({ local, limit, windowMs, store, redis, logger, answerMs: 100 }), local, logger }
+}
+
+const admitAll = async (window: SharedWindow, users: readonly (typeof alice)[]): Promise<readonly boolean[]> =>
+  await Promise.all(users.map(async (user) => await window.admit(user)))
+
+// kill: `admit` of lib/gateway/shared-window.ts answers true where it asks the others.
+t.test('frames of a user are counted over all nodes, another user\'s are not', async (t) => {
+  const store = createStore()
+  const [a, b] = [startNode(store), startNode(store)]
+
+  t.same(await admitAll(a.window, [alice, alice, alice]), [true, true, true])
+  t.same(await admitAll(b.window, [alice, alice, bob]), [true, false, true])
+  t.same(await admitAll(a.window, [alice, bob]), [false, true])
+
+  t.same(store.asked, [3, 3, 2], 'what comes together is asked in one statement')
+})
+
+t.test('what is too many for this node alone is refused without asking anybody, and at once', async (t) => {
+  const store = createStore()
+  const { window } = startNode(store)
+  await admitAll(window, [alice, alice, alice, alice])
+  const asked = store.asked.length
+
+  t.equal(window.admit(alice), false)
+  t.equal(store.asked.length, asked)
+})
+
+t.test('what was refused elsewhere is not counted here', async (t) => {
+  let full = true
+  const { window } = startNode(createStore(async (frames) => frames.map(() => !full)))
+
+  t.same(await admitAll(window, [alice, alice, alice, alice, alice, alice]), [false, false, false, false, false, false])
+  full = false
+  t.same(await admitAll(window, [alice, alice, alice, alice, alice]), [true, true, true, true, false])
+})
+
+t.test('Redis counts while it is up, the database when it is not or fails, and what neither answers is counted here alone', async (t) => {
+  const store = createStore()
+  let isUp = true
+  let answer = async (): Promise<unknown> => 1
+  const asked: string[] = []
+  const redis: ScriptRunner = {
+    get up () { return isUp },
+    async eval (_script, keys) {
+      asked.push(...keys)
+      return await answer()
+    }
+  }
+  const { window, logger } = startNode(store, redis)
+
+  t.same(await admitAll(window, [alice, alice]), [true, true])
+  t.same([asked.length, store.asked], [2, []])
+  t.ok(asked.every((key) => key.startsWith('threadline:window:{') && !key.includes('alice')), 'who it is is not told')
+  answer = async () => 0
+  t.equal(await window.admit(alice), false)
+  answer = async () => { throw new Error('it is gone') }
+  t.equal(await window.admit(alice), true)
+  t.same(store.asked, [1])
+  isUp = false
+  t.equal(await window.admit(alice), true)
+  t.same([asked.length, store.asked], [4, [1, 1]])
+  t.equal(await window.admit(alice), false, 'here it is the fifth')
+  t.match(logger.lines, [{ level: 'warn' }])
+})
+
+t.test('a storage that fails, or does not answer in time, is not asked again for a moment, and the window of this node holds', async (t) => {
+  const ways: readonly LimitStore['admit'][] = [async () => { throw new Error('it is away') }, async () => await new Promise(() => {})]
+  for (const admit of ways) {
+    const store = createStore(admit)
+    const { window } = startNode(store)
+
+    t.equal(await window.admit(alice), true)
+    t.same(store.asked, [1])
+    t.same([window.admit(alice), window.admit(alice), window.admit(alice), window.admit(alice)], [true, true, true, false])
+    t.same(store.asked, [1])
+  }
+})
+
+t.test('users of the service itself are not counted', async (t) => {
+  const store = createStore()
+  const { window } = startNode(store)
+
+  t.same(Array.from({ length: 10 }, () => window.admit(toUserId(`${reservedUserPrefix}a`))), Array.from({ length: 10 }, () => true))
+  t.same(store.asked, [])
+})
