@@ -14,6 +14,6 @@ export async function whileStorageIsAway (isWanted: () => boolean, work: () => P
     } catch (err) {
       if (!isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE')) throw err
     }
-    await delay(delayMs * (0.5 + Math.random() / 2), undefined, { ref: false })
+    if (isWanted()) await delay(delayMs * (0.5 + Math.random() / 2), undefined, { ref: false })
   }
 }
