@@ -18,6 +18,7 @@ export const attributes = {
   eventId: 'threadline.event.id',
   sequence: 'threadline.event.sequence',
   runStatus: 'threadline.run.status',
+  runAttempt: 'threadline.run.attempt',
   violation: 'threadline.violation',
   canaryPlace: 'threadline.canary.where',
   errorType: 'error.type',

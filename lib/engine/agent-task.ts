@@ -3,6 +3,7 @@ import type { ConversationMessage } from '../agents/define-agent.ts'
 import type { Logger } from '../context/logger.ts'
 import type { Emitter } from '../emitter/emitter.ts'
 import type { Dispatcher } from '../tools/dispatcher.ts'
+import type { RunSteps } from './run-steps.ts'
 
 /** What a run has said so far; filled as it goes, so that a stopped run keeps it. */
 export interface AgentAnswer {
@@ -15,6 +16,8 @@ export interface AgentTask {
   readonly instance: AgentInstance
   readonly emitter: Emitter
   readonly answer: AgentAnswer
+  /** What earlier attempts of the run have done, and what this one is to store. */
+  readonly steps: RunSteps
   readonly signal: AbortSignal
   readonly content: string
   readonly history: readonly ConversationMessage[]
@@ -34,6 +37,6 @@ export interface StepLimits {
 export type StepTask<Kind extends ReadyAgent = ReadyAgent> = Omit<AgentTask, 'instance'> & {
   readonly agent: Kind
   readonly dispatcher: Dispatcher
-  /** The id of a tool call that nobody else names: another one each time, in all steps of the run. */
-  readonly nextCallId: () => string
+  /** Where the agent stands in the run, for `steps`. */
+  readonly path: string
 }

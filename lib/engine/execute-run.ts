@@ -8,7 +8,7 @@ import { withHop } from '../context/hop.ts'
 import type { Logger } from '../context/logger.ts'
 import { onLeave, withScope } from '../context/scope.ts'
 import { createEmitter, type Emitter } from '../emitter/emitter.ts'
-import type { ThreadlineError } from '../errors.ts'
+import { ThreadlineError, toPublicError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { PayloadOf } from '../protocol/events.ts'
 import { newMessageId } from '../protocol/ids.ts'
@@ -18,9 +18,11 @@ import type { EndedRun } from './ended-runs.ts'
 import { runAgent } from './run-agent.ts'
 import { measureAgent, measureStart } from './run-metrics.ts'
 import { endingOfError, RunStopped, type StopReason } from './run-outcome.ts'
+import { readPast, type PastOptions, type RunPast } from './run-past.ts'
+import { RunSteps } from './run-steps.ts'
 import type { Slots } from './slots.ts'
 
-export interface ExecutionOptions {
+export interface ExecutionOptions extends PastOptions {
   readonly agents: AgentRegistry
   readonly messages: MessageStore
   readonly log: EventLog
@@ -39,9 +41,10 @@ const rolledBack: StopReason = 'rolled_back'
 
 /**
  * Executes a claimed run to its end, in the context of that run: `agent_started` first, one `agent_completed` last, whatever
- * happens between them. `stopping` stops it, whoever aborts it. Undefined when somebody else has ended the run, or taken it over, or its
+ * happens between them. A run that an earlier attempt has begun goes on, after `agent_resumed`, from what that has stored. `stopping` stops it, whoever aborts it. Undefined when somebody else has ended the run, or taken it over, or its
  * thread is gone: as soon as the log refuses an event, the run is aborted, and tells nothing more. Throws `THREADLINE_CONTEXT_MISMATCH`, before
- * any event, when the active identity is not the run's; else only when the end itself cannot be stored.
+ * any event, when the active identity is not the run's; else only when the end itself cannot be stored, or what an earlier attempt has left
+ * cannot be read.
  */
 export async function executeRun (run: RunRecord, stopping: AbortController, options: ExecutionOptions): Promise<EndedRun | undefined> {
   guard(run, 'engine')
@@ -53,12 +56,15 @@ export async function executeRun (run: RunRecord, stopping: AbortController, opt
       lost.error ??= error
       controller.abort(error)
     }
-    const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent, refused })
+    const past = await readPast(run, options)
+    const openTools = past.openTools.map(({ toolCallId }) => toolCallId)
+    const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent, begun: past.begun, openTools, refused })
     const answer = { text: '', usage: { input_tokens: 0, output_tokens: 0 } }
-    const task: RunTask = { run, claimedAt, emitter, controller, answer, messagesBefore: 0 }
+    const task: RunTask = { run, past, claimedAt, emitter, controller, answer, messagesBefore: 0 }
     const ending = await endingOf(task, options)
     const completed = { ...ending, ...contentOf(task.answer, ending) }
     try {
+      if (lost.error === undefined) await closeTools(task)
       if (lost.error === undefined) await emitter.emit('agent_completed', completed)
     } catch (err) {
       if (lost.error === undefined) throw err
@@ -77,6 +83,7 @@ type Ending = PayloadOf<'agent_completed'>
 
 interface RunTask extends Pick<AgentTask, 'emitter' | 'answer'> {
   readonly run: RunRecord
+  readonly past: RunPast
   /** In ms, by `performance.now()`. */
   readonly claimedAt: number
   readonly controller: AbortController
@@ -84,11 +91,11 @@ interface RunTask extends Pick<AgentTask, 'emitter' | 'answer'> {
 }
 
 async function endingOf (task: RunTask, options: ExecutionOptions): Promise<Ending> {
-  const { agent: agentName } = task.run
+  const { agent: agentName, attempt } = task.run
   try {
     const instance = options.agents.create(agentName)
     const name = `invoke_agent ${agentName}`
-    const spanAttributes = { [attributes.operation]: 'invoke_agent', [attributes.agentName]: agentName }
+    const spanAttributes = { [attributes.operation]: 'invoke_agent', [attributes.agentName]: agentName, [attributes.runAttempt]: attempt }
     const invokedAt = performance.now()
     return await withHop('engine', { name, attributes: spanAttributes }, async (span) => {
       const ending = await work(task, instance, options)
@@ -103,20 +110,22 @@ async function endingOf (task: RunTask, options: ExecutionOptions): Promise<Endi
 }
 
 async function work (task: RunTask, instance: AgentInstance, options: ExecutionOptions): Promise<Ending> {
-  const { run, emitter, answer, controller } = task
+  const { run, past, emitter, answer, controller } = task
   const { signal } = controller
   const timeoutMs = instance.agent.limits.runTimeoutMs ?? options.runTimeoutMs
   const stopWaiting = limitTime(controller, timeoutMs)
   try {
-    await emitter.emit('agent_started', { agent: run.agent, message_id: run.messageId, input: run.input })
+    if (past.begun) await emitter.emit('agent_resumed', { attempt: run.attempt })
+    else await emitter.emit('agent_started', { agent: run.agent, message_id: run.messageId, input: run.input })
     onLeave(await waitForSlot(signal, emitter, options))
     stopWaiting()
-    measureStart(run, task.claimedAt)
+    if (!past.begun) measureStart(run, task.claimedAt)
     limitTime(controller, timeoutMs)
     await emitter.emit('agent_thinking', { message: 'Reading the message', step: 0 })
     const history = await historyOf(run, options)
     task.messagesBefore = history.length
-    await runAgent({ instance, emitter, answer, signal, content: run.input, history, context: run.context }, options)
+    const steps = new RunSteps(run.attempt, past)
+    await runAgent({ instance, emitter, answer, steps, signal, content: run.input, history, context: run.context }, options)
     signal.throwIfAborted()
     await emitter.flush()
     return { status: 'completed', usage: answer.usage }
@@ -125,6 +134,16 @@ async function work (task: RunTask, instance: AgentInstance, options: ExecutionO
     if (ending.status === 'failed') options.logger.warn({ err, reason: ending.reason }, 'a run failed')
     await emitter.flush().catch(() => undefined) // the run fails already, for the first reason
     return { ...ending, ...usageOf(answer) }
+  }
+}
+
+/** Tools that an earlier attempt has announced and this one has not come to: another answer of the model, or the run has ended before. */
+async function closeTools ({ past, emitter }: RunTask): Promise<void> {
+  const open = new Set(emitter.openTools)
+  for (const { toolCallId, tool } of past.openTools) {
+    if (!open.has(toolCallId)) continue
+    const error = toPublicError(new ThreadlineError('THREADLINE_TOOL_INTERRUPTED'))
+    await emitter.emit('tool_completed', { tool_call_id: toolCallId, tool, success: false, duration_ms: 0, error })
   }
 }
 

@@ -217,8 +217,8 @@ t.test('F73 F74 a run with one tool tells the five events: the start first, the 
     'agent_started', 'agent_thinking', 'tool_executing', 'tool_completed', 'agent_thinking', 'agent_delta', 'agent_completed'
   ])
   t.same(typesOf(inSteps), [
-    'agent_started', 'agent_thinking', 'tool_executing', 'tool_completed', 'agent_delta', 'tool_executing', 'tool_completed', 'agent_delta',
-    'agent_completed'
+    'agent_started', 'agent_thinking', 'tool_executing', 'tool_completed', 'agent_delta', 'agent_thinking', 'tool_executing', 'tool_completed',
+    'agent_delta', 'agent_completed'
   ])
   for (const events of [inCode, ofModel, inSteps]) {
     t.same(checkRunEvents(events, { usesTools: true }), [])
