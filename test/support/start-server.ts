@@ -1,22 +1,23 @@
-import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
-import threadline, { options as serverOptions, type AppOptions } from '../../app.ts'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import { violationChannel, type Violation } from '../../lib/context/guard.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { toThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
-import { watchAnswers } from './conformance-record.ts'
+import { startNodes, type LogLine, type NodesOptions } from './service-nodes.ts'
 import { collectSpans, type SpanCollection } from './spans.ts'
 import { openSocket, TestSocket, type Refusal } from './test-socket.ts'
-import { createThrowawayDatabase } from './throwaway-database.ts'
-import { topology } from './topology.ts'
+import { wholeService } from './whole-service.ts'
 
 interface Test {
   teardown (fn: () => Promise<void> | void): void
 }
 
-export interface LogLine { readonly level: number, readonly msg: string, readonly [field: string]: unknown }
-
 export interface TestServer {
+  /** What the nodes are together. */
   readonly app: FastifyInstance
+  /** Those that users are connected to; the process itself where there is one for everything. */
+  readonly gateways: readonly FastifyInstance[]
+  /** Those that execute runs. */
+  readonly workers: readonly FastifyInstance[]
   readonly routes: readonly RouteOptions[]
   /** `http://127.0.0.1:<port>` */
   readonly url: string
@@ -34,39 +35,23 @@ export interface TestServer {
   close (): Promise<void>
 }
 
-export interface ServerOptions extends Omit<AppOptions, 'env'> {
-  readonly env?: Readonly<Record<string, string | number | undefined>>
-}
-
 /**
- * The whole service, listening on a free port of loopback: the real plugins over a real database (as the topology
- * says), with nothing put in place of anything. Closed with the test.
+ * The whole service, on free ports of loopback, as the topology lays it out: the real plugins over a real database, with nothing put in place of
+ * anything. `app` is the service as one (`wholeService`), and in a cluster two sockets are on two gateways. Closed with the test.
  */
-export async function startServer (t: Test, options: ServerOptions = {}): Promise<TestServer> {
+export async function startServer (t: Test, options: NodesOptions = {}): Promise<TestServer> {
   const spans = collectSpans()
-  const log: LogLine[] = []
-  const stream = { write (line: string) { log.push(JSON.parse(line) as LogLine) } }
-  const app = Fastify({ ...serverOptions, logger: { ...serverOptions.logger, level: 'info', stream }, pluginTimeout: 120_000 })
-  watchAnswers(app)
-  const routes: RouteOptions[] = []
-  app.addHook('onRoute', (route) => { routes.push(route) })
   const violations: Violation[] = []
   const note = (violation: unknown): void => { violations.push(violation as Violation) } // the channel carries nothing else
   violationChannel.subscribe(note)
 
-  const database = topology === 'embedded' ? undefined : await createThrowawayDatabase({ migrated: true })
+  t.teardown(() => { violationChannel.unsubscribe(note) })
+  const nodes = await startNodes(options)
   let closed: Promise<void> | undefined
-  const close = async (): Promise<void> => {
-    violationChannel.unsubscribe(note)
-    await (closed ??= app.close().then(() => database?.drop()))
-  }
+  const close = async (): Promise<void> => { await (closed ??= nodes.close()) }
   t.teardown(close)
-
-  const storage = database === undefined ? { DATA_DIR: 'memory' } : { DATABASE_URL: database.url }
-  // Tests count what their sockets receive, what models are asked and how threads change: a title would come in between at any time.
-  const quiet = { MESSAGES_PER_WINDOW: 100_000, TITLE_MODEL: 'off' }
-  await app.register(threadline, { ...options, env: { ...storage, ...quiet, ...options.env } })
-  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const { url, log, routes } = nodes
+  const app = wholeService(nodes)
 
   const token = async (user: string, expiresInSeconds = 3600): Promise<string> => {
     const response = await fetch(`${url}/v1/dev/tokens`, {
@@ -96,6 +81,8 @@ export async function startServer (t: Test, options: ServerOptions = {}): Promis
 
   return {
     app,
+    gateways: nodes.gateways,
+    workers: nodes.workers,
     routes,
     url,
     spans,

@@ -7,7 +7,7 @@ const objectInUse = '55006'
 export interface ThrowawayDatabase {
   readonly url: string
   /** Nobody may be connected to it any more, but for a moment. */
-  drop (): Promise<void>
+  readonly drop: () => Promise<void>
 }
 
 /**
