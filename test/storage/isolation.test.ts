@@ -10,7 +10,7 @@ import { watchViolations } from '../support/violations.ts'
 
 /** What somebody else may find of a run: nothing, told like something that is not there. */
 async function findsNothing (t: Test, storage: Storage, stranger: Identity, { threadId, runId, messageId, userId }: RunRecord): Promise<void> {
-  const { threads, messages, runs, events, account } = storage
+  const { threads, messages, runs, events, queue, account } = storage
   const noThread = { code: 'THREADLINE_THREAD_NOT_FOUND' }
   const run = { userId: stranger.userId, threadId, runId, attempt: 1 }
 
@@ -43,6 +43,9 @@ async function findsNothing (t: Test, storage: Storage, stranger: Identity, { th
     t.same(await runs.openTools(runId), [], 'runs.openTools')
     t.equal(await runs.firstSequence(runId), undefined, 'runs.firstSequence')
     t.equal(await runs.claimNext(threadId, lease), undefined, 'runs.claimNext')
+    t.equal(await queue.requestStop(runId, 'cancelled'), false, 'queue.requestStop')
+    await queue.release({ runId, attempt: 1 })
+    t.same(await queue.steps(runId), [], 'queue.steps')
     await t.rejects(runs.require(runId), { code: 'THREADLINE_RUN_NOT_FOUND' }, 'runs.require')
     t.same(await runs.unfinished(threadId), [], 'runs.unfinished')
     await t.rejects(runs.list(threadId, { limit: 10 }), noThread, 'runs.list')
@@ -53,7 +56,8 @@ async function findsNothing (t: Test, storage: Storage, stranger: Identity, { th
     t.match(await account.usage(), { messages: 0, runs: 0, models: [] }, 'account.usage')
     t.match(await account.erase(), { messages: 0, runs: 0, events: 0 }, 'account.erase')
   })
-  t.same(await events.append([deltaOf(run), completionOf(run)]), Array(2).fill({ refused: 'thread-not-found' }), 'events.append')
+  t.equal((await events.positions([{ userId: stranger.userId, threadId }])).size, 0, 'events.positions')
+  t.same(await events.append([{ ...deltaOf(run), step: { key: 'tool:1', body: 'foreign' } }, completionOf(run)]), Array(2).fill({ refused: 'thread-not-found' }), 'events.append')
   t.ok(userId !== stranger.userId)
 }
 
@@ -74,7 +78,7 @@ async function workingRun (storage: Storage, user: Identity): Promise<RunRecord>
   const run = await runningRun(storage, user)
   await storage.events.append([
     eventOf(run, 'agent_started', { agent: 'assistant', message_id: run.messageId, input: run.input }),
-    eventOf(run, 'tool_executing', { tool_call_id: '1', tool: 'search', parameters: {} })
+    { ...eventOf(run, 'tool_executing', { tool_call_id: '1', tool: 'search', parameters: {} }), step: { key: 'model:/0', body: 'hers' } }
   ])
   return run
 }
@@ -89,20 +93,23 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
 
     await findsNothing(t, storage, bob, hers)
 
-    t.match(await as(alice, async () => await storage.runs.require(hers.runId)), { status: 'running' }, 'nothing has happened to it')
+    t.match(await as(alice, async () => await storage.runs.require(hers.runId)), { status: 'running', stopReason: null }, 'nothing has happened to it')
+    t.same(await as(alice, async () => await storage.queue.steps(hers.runId)), [{ key: 'model:/0', body: 'hers' }])
+    t.match(await storage.queue.renew(lease, [hers]), [{ runId: hers.runId }])
     t.match(await as(alice, async () => await storage.threads.state(hers.threadId)), { sequence: 2, thread: { title: null } })
   })
 
   t.test('the owner in each query protects by itself, without any policy', async (t) => {
     // kill: leave the comparison of `user_id` out of `anyOwnThread` or `updateAnyOwnThread` (own-thread.ts), `threadsIn` (thread-list.ts),
     // `stateOf` (thread-state.ts), `find` (thread-search.ts), `ownRuns` (run-store.ts), `firstEventOf` (run-events.ts), `recordUsage` (account-store.ts),
-    // `lock_thread`, append_events or erase_user (migrations)
+    // `positionsOf` (event-store.ts), `releaseOf`, `requestStop` or `steps` (queue-store.ts), `lock_thread`, append_events or erase_user (migrations)
     const [alice, bob] = [newcomer(), newcomer()]
     const hers = await workingRun(storage, alice)
-    const tables = ['threads', 'runs', 'messages', 'run_events', 'usage', 'approvals']
+    const tables = ['threads', 'runs', 'messages', 'run_events', 'run_steps', 'usage', 'approvals']
     for (const table of tables) await ask(`alter table threadline.${table} disable row level security`)
     try {
       await findsNothing(t, storage, bob, hers)
+      t.match(await storage.queue.renew(lease, [hers]), [{ runId: hers.runId, stopReason: null }], 'nothing has happened to it')
     } finally {
       for (const table of tables) await ask(`alter table threadline.${table} enable row level security`)
     }
@@ -124,7 +131,7 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
   t.test('outside of an identity no method works for a user', async (t) => {
     // kill: give `asUser` in lib/storage/unit-of-work.ts a user to fall back to
     const threadId = newThreadId()
-    const { threads, messages, runs, events, tickets, account } = storage
+    const { threads, messages, runs, events, queue, tickets, account } = storage
     const calls: Record<string, () => Promise<unknown>> = {
       create: async () => await threads.create(threadId),
       require: async () => await threads.require(threadId),
@@ -148,6 +155,9 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
       openTools: async () => await runs.openTools(messageOf().runId),
       firstSequence: async () => await runs.firstSequence(messageOf().runId),
       claimNext: async () => await runs.claimNext(threadId, lease),
+      release: async () => { await queue.release({ runId: messageOf().runId, attempt: 1 }) },
+      requestStop: async () => await queue.requestStop(messageOf().runId, 'cancelled'),
+      steps: async () => await queue.steps(messageOf().runId),
       requireRun: async () => await runs.require(messageOf().runId),
       unfinished: async () => await runs.unfinished(threadId),
       listRuns: async () => await runs.list(threadId, { limit: 1 }),

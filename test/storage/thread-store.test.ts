@@ -286,6 +286,43 @@ onEachDatabase(t, async (t, { storage, ask }) => {
     t.match(await state(), { sequence: 8, activeRuns: [{ run_id: waiting.runId, status: 'running', text: 'Roses' }] })
   })
 
+  t.test('what a run told before it was gone on with is not its text any more, and its tools are its tools', async (t) => {
+    // kill: leave `agent_resumed` out of `textBegins` in lib/storage/thread-state.ts
+    const alice = newcomer()
+    const first = await runningRun(storage, alice)
+    const { runId, threadId } = first
+    const text = async () => (await as(alice, async () => await threads.state(threadId))).activeRuns[0]?.text
+    const takeOver = async () => {
+      await as(alice, async () => { await storage.queue.release(await storage.runs.require(runId)) })
+      const run = await as(alice, async () => await storage.runs.claimNext(threadId, lease))
+      if (run === undefined) throw new Error('It was given back')
+      return run
+    }
+    const call = (id: string) => eventOf(first, 'tool_executing', { tool_call_id: id, tool: 'search', parameters: {} })
+    await events.append([startOf(first), deltaOf(first, 'void'), call('1'), call('2')])
+
+    const second = await takeOver()
+    t.equal(await text(), 'void', 'until it is said')
+    await events.append([eventOf(second, 'agent_resumed', { attempt: 2 }), deltaOf(second, 'Ro'), deltaOf(second, 'ses')])
+    t.equal(await text(), 'Roses')
+    const third = await takeOver()
+    await events.append([
+      eventOf(third, 'agent_resumed', { attempt: 3 }),
+      eventOf(third, 'tool_completed', { tool_call_id: '1', tool: 'search', success: true, duration_ms: 1 }), deltaOf(third, 'Violets')
+    ])
+
+    t.equal(await text(), 'Violets')
+    t.match(await as(alice, async () => await storage.runs.unfinished(threadId)), [{ runId, attempt: 3 }])
+    t.same(await as(alice, async () => await storage.runs.openTools(runId)), [{ toolCallId: '2', tool: 'search' }])
+    t.equal(await as(alice, async () => await storage.runs.firstSequence(runId)), 1)
+    await as(alice, async () => { await threads.remove(threadId) })
+    const last = await as(alice, async () => {
+      await threads.restore(threadId)
+      return await storage.events.read(threadId, 9, 10)
+    })
+    t.match(last, [{ type: 'agent_delta' }, { type: 'tool_completed' }, { type: 'agent_completed', payload: { content: 'Violets' } }])
+  })
+
   t.test('the state of a thread is that of one moment', async (t) => {
     // kill: read `last_sequence` in a query before, in lib/storage/thread-state.ts
     const alice = newcomer()

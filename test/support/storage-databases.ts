@@ -16,10 +16,17 @@ import { createThrowawayDatabase } from './throwaway-database.ts'
 
 type Role = 'threadline_app' | 'threadline_system'
 
+const limits = { statementTimeoutMs: 15_000, lockTimeoutMs: 5_000 }
+
 /** A database of the test's own, with all that the storage consists of, and a way past everything that protects it. */
 export interface TestDatabase {
   readonly storage: Storage
   readonly units: UnitsOfWork
+  /**
+   * The storage as another process has it, on connections of its own, which are closed with the test. The embedded database has one session, which
+   * everybody shares.
+   */
+  readonly another: (t: Test) => Promise<Storage>
   /** Asks the database itself, as the login. */
   readonly ask: <Row extends pg.QueryResultRow = pg.QueryResultRow>(text: string) => Promise<Row[]>
   /**
@@ -50,24 +57,32 @@ async function openEmbedded (t: Test): Promise<TestDatabase> {
 export async function onEmbedded (t: Test, embedded: PgliteDatabase): Promise<TestDatabase> {
   t.teardown(async () => { await embedded.close() })
   await embedded.start()
-  return await prepare(t, openPool({ embedded }, undefined))
+  return await prepare(t, () => openPool({ embedded }, undefined), { shared: true })
 }
 
 async function openServer (t: Test): Promise<TestDatabase> {
-  const throwaway = await createThrowawayDatabase()
+  const throwaway = await createThrowawayDatabase({ migrated: true })
   if (throwaway === undefined) throw new Error('TEST_DATABASE_URL is not set')
   t.teardown(async () => { await throwaway.drop() })
-  return await prepare(t, openPool({ url: throwaway.url, size: 8 }, undefined))
+  return await prepare(t, () => openPool({ url: throwaway.url, size: 8 }, undefined), { shared: false })
 }
 
-async function prepare (t: Test, pool: pg.Pool): Promise<TestDatabase> {
+async function prepare (t: Test, open: () => pg.Pool, { shared }: { readonly shared: boolean }): Promise<TestDatabase> {
+  const pool = open()
   t.teardown(async () => { await pool.end() })
   await migrate(pool)
-  const units = createUnitsOfWork(pool, { statementTimeoutMs: 15_000, lockTimeoutMs: 5_000 })
+  const units = createUnitsOfWork(pool, limits)
+  const storage = await openStores(units, async () => undefined)
   const ask = async <Row extends pg.QueryResultRow>(text: string): Promise<Row[]> => (await pool.query<Row>(text)).rows
   return {
-    storage: await openStores(units, async () => undefined),
+    storage,
     units,
+    async another (t) {
+      if (shared) return storage
+      const own = open()
+      t.teardown(async () => { await own.end() })
+      return await openStores(createUnitsOfWork(own, limits), async () => undefined)
+    },
     ask,
     async askAs (role, user, text, before = 'select 1') {
       const client = await pool.connect()
