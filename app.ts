@@ -83,10 +83,15 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(titles)
   await app.register(metrics)
   await app.register(greeting)
-  await app.register(contracts)
+  if (app.node.serves) await app.register(contracts)
   await app.register(canary)
 
   await app.register(healthRoutes)
+  if (app.node.serves) await registerRoutes(app)
+}, { name: 'threadline', fastify: '5.x' })
+
+/** What a node offers to users and their clients. A worker has nothing of it. */
+async function registerRoutes (app: FastifyInstance): Promise<void> {
   await app.register(contractRoutes)
   await app.register(developmentTokenRoutes)
   await app.register(meRoutes)
@@ -100,4 +105,4 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
   await app.register(exportRoutes)
   await app.register(socketRoutes)
   await app.register(eventStreamRoutes)
-}, { name: 'threadline', fastify: '5.x' })
+}

@@ -11,6 +11,7 @@ import { createTokenVerifier, type Caller, type TokenVerifier } from '../lib/aut
 import { enterThread, identityAttributes, tryCurrentIdentity } from '../lib/context/current-thread.ts'
 import { guard } from '../lib/context/guard.ts'
 import { createIdentity, type Identity } from '../lib/context/identity.ts'
+import { deriveKey } from '../lib/context/signature.ts'
 import { ThreadlineError } from '../lib/errors.ts'
 import { isRequestId } from '../lib/protocol/ids.ts'
 
@@ -43,7 +44,7 @@ export interface Authentication {
  * caller's identity for the rest of the request. Sockets are refused before the upgrade.
  *
  * Without keys in the configuration the server is in development mode: it signs tokens itself, for whoever asks, and
- * therefore serves this machine only. Registered before all routes, and after whatever answers CORS preflights.
+ * therefore serves this machine only, unless it serves no users at all. Registered before all routes, and after whatever answers CORS preflights.
  */
 export default fp(async function authentication (app) {
   const authentication = createAuthentication(app.config, createTickets({ store: app.storage.tickets }))
@@ -58,7 +59,7 @@ export default fp(async function authentication (app) {
       return caller
     }
   })
-  if (authentication.mode === 'development') serveThisMachineOnly(app)
+  if (authentication.mode === 'development' && app.node.serves) serveThisMachineOnly(app)
   if (isExposed(app.config.authJwksUrl)) app.log.warn('AUTH_JWKS_URL is fetched without TLS: whoever controls the network on the way can sign tokens')
 
   app.addHook('onRequest', async (request) => {
@@ -88,7 +89,7 @@ export default fp(async function authentication (app) {
     if (isUpgrade(request)) request.raw.socket.destroy()
     done()
   })
-}, { name: 'authentication', fastify: '5.x', dependencies: ['config', 'storage', 'request-id'] })
+}, { name: 'authentication', fastify: '5.x', dependencies: ['config', 'node', 'storage', 'request-id'] })
 
 /** In whose name a request is answered, and in which trace. */
 interface Entered { readonly identity: Identity, readonly span: Span | undefined }
@@ -115,9 +116,11 @@ function enterBeforeHandlers (app: FastifyInstance, entered: WeakMap<FastifyRequ
 }
 
 function createAuthentication (config: FastifyInstance['config'], tickets: Tickets): Authentication {
-  const { authJwksUrl, authSecret, authIssuer, authAudience, authClockToleranceSeconds: clockToleranceSeconds } = config
+  const { authJwksUrl, authSecret, authIssuer, authAudience, authClockToleranceSeconds: clockToleranceSeconds, signingKeys: [signingKey] } = config
   if (authIssuer === undefined || authAudience === undefined) {
-    const developmentTokens = createDevelopmentTokens({ clockToleranceSeconds })
+    // A token of one node is good on the others, which have the same keys.
+    const secret = signingKey === undefined ? undefined : deriveKey(new TextEncoder().encode(signingKey), 'threadline development tokens')
+    const developmentTokens = createDevelopmentTokens({ clockToleranceSeconds, secret })
     return { mode: 'development', verifyToken: developmentTokens.verify, tickets, developmentTokens }
   }
   const claims = { issuer: authIssuer, audience: authAudience, clockToleranceSeconds }

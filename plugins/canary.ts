@@ -8,7 +8,8 @@ import { harmless } from '../lib/telemetry/span-channels.ts'
 
 /**
  * Two users of the service itself, who chat on a schedule with words that nobody else knows, and raise the alarm when one of these is found in
- * a wrong place. Their rounds begin when the server is ready, and are given up when it closes. Nothing of this is there while they are off.
+ * a wrong place. Their rounds begin when the server is ready, and are given up when it closes. Nothing of this is there while they are off. A worker has
+ * them as well, when the others do: it plays no rounds of its own, executes what is said in those of the others, and watches.
  *
  * Registered before the routes, whose answers it looks through; streams of text over HTTP are not among these.
  */
@@ -30,11 +31,11 @@ export default fp(async function canary (app) {
   })
   app.addHook('onReady', async () => {
     startAtZero()
-    loop.start()
+    if (app.node.serves) loop.start()
   })
   app.addHook('onClose', async () => {
     await loop.close()
     unwatch()
     violationChannel.unsubscribe(violated)
   })
-}, { name: 'canary', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'engine', 'gateway'] })
+}, { name: 'canary', fastify: '5.x', dependencies: ['config', 'node', 'storage', 'event-log', 'engine', 'gateway'] })

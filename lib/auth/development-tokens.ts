@@ -12,18 +12,23 @@ export interface DevelopmentToken {
 }
 
 /**
- * Tokens for a server that was given no keys. They are signed with a key that is made here and never leaves, and verified
- * on the same path as any other token; none outlives the process.
+ * Tokens for a server that was given no keys of an issuer. They are verified on the same path as any other token. Without a `secret` they are signed
+ * with a key that is made here and never leaves, and none outlives the process.
  */
 export interface DevelopmentTokens {
   sign (subject: { userId: UserId, expiresInSeconds?: number | undefined }): Promise<DevelopmentToken>
   readonly verify: TokenVerifier
 }
 
-export function createDevelopmentTokens (options: { clockToleranceSeconds: number }): DevelopmentTokens {
-  const secret = randomBytes(32)
+export interface DevelopmentTokensOptions {
+  readonly clockToleranceSeconds: number
+  /** 32 bytes that all nodes have. */
+  readonly secret?: Uint8Array | undefined
+}
+
+export function createDevelopmentTokens ({ clockToleranceSeconds, secret = randomBytes(32) }: DevelopmentTokensOptions): DevelopmentTokens {
   return {
-    verify: createTokenVerifier({ keys: { secret }, issuer, audience, clockToleranceSeconds: options.clockToleranceSeconds }),
+    verify: createTokenVerifier({ keys: { secret }, issuer, audience, clockToleranceSeconds }),
     async sign ({ userId, expiresInSeconds = 3600 }) {
       const expiresAt = new Date((Math.floor(Date.now() / 1000) + expiresInSeconds) * 1000)
       const token = await new SignJWT().setProtectedHeader({ alg: 'HS256', typ: 'JWT' })

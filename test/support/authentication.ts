@@ -16,6 +16,7 @@ import { loggerOptions } from '../../lib/telemetry/logger-options.ts'
 import authentication from '../../plugins/authentication.ts'
 import config, { type ConfigOptions } from '../../plugins/config.ts'
 import errors, { answerUnroutable } from '../../plugins/errors.ts'
+import node from '../../plugins/node.ts'
 import requestId from '../../plugins/request-id.ts'
 
 export const issuer = 'https://issuer.example'
@@ -105,6 +106,7 @@ export const unused = { threads: 0, messages: 0, runs: 0, models: [] }
 
 function registerAll (app: FastifyInstance, { env = secretEnvironment, routes, tickets = createMemoryTicketStore() }: ServerOptions): void {
   app.register(config, { env })
+  app.register(node)
   app.register(requestId)
   app.register(errors)
   app.register(fp(async (instance) => {
