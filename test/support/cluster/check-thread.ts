@@ -67,7 +67,7 @@ function brokenStory (events: readonly ThreadEvent[]): readonly string[] {
 
 /** What counts of what a run has said: with `agent_resumed` everything before it is void. */
 export function saidIn (events: readonly ThreadEvent[]): string {
-  const resumed = events.findLastIndex(({ type }) => (type as string) === 'agent_resumed')
+  const resumed = events.findLastIndex(({ type }) => type === 'agent_resumed')
   return events.slice(resumed + 1).filter(({ type }) => type === 'agent_delta').map(({ payload }) => (payload as PayloadOf<'agent_delta'>).text).join('')
 }
 
