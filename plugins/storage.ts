@@ -10,12 +10,14 @@ declare module 'fastify' {
 
 /**
  * Opens the storage: the server named by `databaseUrl`, else the embedded database in `dataFolder`, in memory when that is
- * absent. Closed after everything that uses it, because `onClose` runs in reverse order of registration.
+ * absent. A server's schema is brought up when the login may do that, and checked when it may not. Closed after everything that uses
+ * it, because `onClose` runs in reverse order of registration.
  */
 export default fp(async function storage (app) {
-  const { databaseUrl, dataFolder } = app.config
+  const { databaseUrl, databasePoolSize, dataFolder } = app.config
   const opened = await createStorage({
     databaseUrl,
+    poolSize: databasePoolSize,
     dataFolder,
     logger: app.log
   })
