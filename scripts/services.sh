@@ -3,7 +3,7 @@
 # A Postgres and a Redis of this checkout's own, for tests and development: loopback only, on free ports, with passwords
 # made at each start, and with data that `stop` deletes.
 #
-#   scripts/services.sh install  installs what is missing (Debian, as root), also the `promtool` that tests the alert rules
+#   scripts/services.sh install  installs what is missing (Debian, as root), also the `promtool` that tests the alert rules, and PgBouncer
 #   scripts/services.sh start    the same for both servers, and starts them; does nothing when both run
 #   scripts/services.sh env      prints DATABASE_URL=… and REDIS_URL=… for: export $(scripts/services.sh env)
 #   scripts/services.sh stop     ends what `start` began, and nothing else; does nothing when nothing runs
@@ -107,7 +107,7 @@ start_postgres () {
   for attempt in 1 2 3; do
     port=$(free_port)
     if as_postgres "$bin/pg_ctl" start -D "$folder/data" -l "$folder/log" -w -t "$start_timeout" \
-      -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=200" > /dev/null; then break; fi
+      -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300" > /dev/null; then break; fi
     [ "$attempt" -lt 3 ] || { cat "$folder/log" >&2; fail 'Postgres did not start'; }
   done
 
@@ -213,7 +213,10 @@ start () {
 }
 
 install () {
-  if command -v promtool > /dev/null; then install_missing; else install_missing prometheus; fi
+  local missing=()
+  command -v promtool > /dev/null || missing+=(prometheus)
+  [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+  install_missing "${missing[@]}"
 }
 
 print_env () {
