@@ -12,6 +12,7 @@ import { MortalService } from '../support/mortal-service.ts'
 import { readThread } from '../support/stored-thread.ts'
 import { SteadyUser, type SteadyMessage } from '../support/steady-user.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
+import { topology } from '../support/topology.ts'
 import { within } from '../support/within.ts'
 
 /*
@@ -47,7 +48,7 @@ const anyMessage = fc.record({
 
 const title = 'a service that is killed again and again loses no message, ends every run once, and lets nobody wait'
 
-if (process.env['TEST_DATABASE_URL'] === undefined) {
+if (topology === 'embedded') {
   t.test(`${title}, on the embedded database`, async (t) => {
     const dataFolder = await mkdtemp(join(tmpdir(), 'threadline-'))
     t.teardown(async () => { await rm(dataFolder, { recursive: true, force: true }) })
@@ -60,7 +61,8 @@ if (process.env['TEST_DATABASE_URL'] === undefined) {
     if (database === undefined) return
     t.teardown(async () => { await database.drop() })
 
-    await killAgainAndAgain(t, { databaseUrl: database.url, env: { DATABASE_URL: database.url } })
+    const redis = topology === 'cluster' ? { REDIS_URL: process.env['TEST_REDIS_URL'] ?? '' } : {}
+    await killAgainAndAgain(t, { databaseUrl: database.url, env: { DATABASE_URL: database.url, ...redis } })
   })
 }
 
