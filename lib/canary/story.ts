@@ -26,10 +26,13 @@ export function checkStory ({ client, said }: Seat): void {
   for (const { content, runId } of said) checkRun(runs.get(runId) ?? [], content)
 }
 
+/** Told by the engine in its own words. */
+const engineOwn: readonly RunEventType[] = ['agent_thinking', 'agent_resumed']
+
 function checkRun (told: readonly ServerEvent<RunEventType>[], content: string): void {
   const [broken] = checkRunEvents(told, { usesTools: true })
   if (broken !== undefined) throw new Error(`A canary's run broke a rule: ${broken.rule} ${broken.type}`)
-  const without = told.find(({ type, payload }) => type !== 'agent_thinking' && !JSON.stringify(payload).includes(content)) // the engine thinks aloud too
+  const without = told.find(({ type, payload }) => !engineOwn.includes(type) && !JSON.stringify(payload).includes(content))
   if (without !== undefined) throw new Error(`A canary's message is not in ${without.type}`)
   const answer = told.at(-1)
   if (answer === undefined || !isEventOf(answer, 'agent_completed') || answer.payload.content !== content) throw new Error('A canary was not answered with its own message')

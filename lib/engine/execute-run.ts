@@ -59,8 +59,9 @@ export async function executeRun (run: RunRecord, stopping: AbortController, opt
     const past = await readPast(run, options)
     const openTools = past.openTools.map(({ toolCallId }) => toolCallId)
     const emitter = createEmitter({ log: options.log, attempt: run.attempt, agentName: run.agent, begun: past.begun, openTools, refused })
-    const answer = { text: '', usage: { input_tokens: 0, output_tokens: 0 } }
-    const task: RunTask = { run, past, claimedAt, emitter, controller, answer, messagesBefore: 0 }
+    const steps = new RunSteps(run.attempt, past)
+    const answer = { text: '', usage: { ...steps.spent } }
+    const task: RunTask = { run, past, steps, claimedAt, emitter, controller, answer, messagesBefore: 0 }
     const ending = await endingOf(task, options)
     const completed = { ...ending, ...contentOf(task.answer, ending) }
     try {
@@ -81,7 +82,7 @@ export async function executeRun (run: RunRecord, stopping: AbortController, opt
 
 type Ending = PayloadOf<'agent_completed'>
 
-interface RunTask extends Pick<AgentTask, 'emitter' | 'answer'> {
+interface RunTask extends Pick<AgentTask, 'emitter' | 'answer' | 'steps'> {
   readonly run: RunRecord
   readonly past: RunPast
   /** In ms, by `performance.now()`. */
@@ -110,7 +111,7 @@ async function endingOf (task: RunTask, options: ExecutionOptions): Promise<Endi
 }
 
 async function work (task: RunTask, instance: AgentInstance, options: ExecutionOptions): Promise<Ending> {
-  const { run, past, emitter, answer, controller } = task
+  const { run, past, emitter, answer, steps, controller } = task
   const { signal } = controller
   const timeoutMs = instance.agent.limits.runTimeoutMs ?? options.runTimeoutMs
   const stopWaiting = limitTime(controller, timeoutMs)
@@ -124,7 +125,6 @@ async function work (task: RunTask, instance: AgentInstance, options: ExecutionO
     await emitter.emit('agent_thinking', { message: 'Reading the message', step: 0 })
     const history = await historyOf(run, options)
     task.messagesBefore = history.length
-    const steps = new RunSteps(run.attempt, past)
     await runAgent({ instance, emitter, answer, steps, signal, content: run.input, history, context: run.context }, options)
     signal.throwIfAborted()
     await emitter.flush()

@@ -108,9 +108,8 @@ async function runStage (task: Omit<StepTask, 'dispatcher'>, continueOnError: bo
   }
 }
 
-function tellStageAgain ({ text, failed, usage }: Stage, { emitter, answer }: Pick<StepTask, 'emitter' | 'answer'>): boolean {
+function tellStageAgain ({ text, failed }: Stage, { emitter, answer }: Pick<StepTask, 'emitter' | 'answer'>): boolean {
   answer.text = text
-  Object.assign(answer.usage, usage)
   emitter.delta(text, 0)
   return failed
 }

@@ -6,7 +6,7 @@ import type { AgentAnswer, StepLimits, StepTask } from './agent-task.ts'
 import { withChatSpan } from './chat-span.ts'
 import { performCall } from './perform-call.ts'
 import { RunStopped } from './run-outcome.ts'
-import type { ModelStep, ModelToolCall, ModelUsage } from './run-steps.ts'
+import type { ModelStep, ModelToolCall } from './run-steps.ts'
 
 type ModelTask = StepTask<ReadyModelAgent>
 
@@ -35,17 +35,10 @@ export async function runModelAgent (task: ModelTask, limits: StepLimits): Promi
   }
 }
 
-/** What clients were told of the step is void, and its tokens have been used. */
-function tellAgain ({ text, usage }: ModelStep, step: number, { emitter, answer }: ModelTask): void {
+/** What clients were told of the step is void. */
+function tellAgain ({ text }: ModelStep, step: number, { emitter, answer }: ModelTask): void {
   answer.text += text
-  addUsage(answer, usage)
   emitter.delta(text, step)
-}
-
-function addUsage ({ usage }: AgentAnswer, added: ModelUsage): void {
-  if (added.model !== undefined) usage.model = added.model
-  usage.input_tokens += added.input_tokens
-  usage.output_tokens += added.output_tokens
 }
 
 interface StepOptions { readonly step: number, readonly isLast: boolean, readonly timeoutMs: number }
@@ -79,7 +72,7 @@ async function callModel (task: ModelTask, messages: readonly ModelMessage[], { 
 async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: ModelTask, step: number): Promise<Omit<ModelStep, 'messages'>> {
   const { steps, emitter, answer, signal } = task
   const calls: ModelToolCall[] = []
-  const usage: ModelUsage = { input_tokens: 0, output_tokens: 0 }
+  const usage: AgentAnswer['usage'] = { input_tokens: 0, output_tokens: 0 }
   let text = ''
   let finishReason = 'interrupted'
   for await (const part of stream) {
@@ -103,7 +96,8 @@ async function consume (stream: AsyncIterable<TextStreamPart<ToolSet>>, task: Mo
         finishReason = part.finishReason
         usage.input_tokens = part.totalUsage.inputTokens ?? 0
         usage.output_tokens = part.totalUsage.outputTokens ?? 0
-        addUsage(answer, usage)
+        answer.usage.input_tokens += usage.input_tokens
+        answer.usage.output_tokens += usage.output_tokens
         break
       case 'error': throw part.error
       default: // the other parts frame these, or belong to features that no agent of ours uses

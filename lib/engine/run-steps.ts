@@ -6,7 +6,7 @@ import { toolKeyOf, type ToolOutcome, type ToolRecord, type ToolRequest } from '
 import type { AgentAnswer } from './agent-task.ts'
 import type { RunPast } from './run-past.ts'
 
-export type ModelUsage = AgentAnswer['usage']
+export type ModelUsage = Readonly<AgentAnswer['usage']>
 
 /** A tool call as a model asked for it; `invalid` where the agent has no such tool. */
 export type ModelToolCall = Pick<ToolRequest, 'toolCallId' | 'name' | 'input'> & { readonly providerCallId: string, readonly invalid: boolean }
@@ -38,12 +38,15 @@ export class RunSteps {
   readonly #bodies: ReadonlyMap<string, unknown>
   readonly #openTools: ReadonlySet<string>
   readonly #asked = new Map<string, number>()
+  /** What models have counted in earlier attempts, whatever of it this one comes to again. */
+  readonly spent: ModelUsage
   #calls = 0
 
   constructor (attempt: number, { steps, openTools }: Pick<RunPast, 'steps' | 'openTools'>) {
     this.#attempt = attempt
     this.#bodies = new Map(steps.map(({ key, body }) => [key, body]))
     this.#openTools = new Set(openTools.map(({ toolCallId }) => toolCallId))
+    this.spent = spentIn(steps)
   }
 
   /** The id of a tool call that no attempt of the run has used: its idempotency key would stand for another call. */
@@ -98,8 +101,22 @@ export class RunSteps {
   }
 }
 
-const modelKey = (path: string, step: number): string => `model:${path}/${step}`
-const stageKey = (path: string): string => `stage:${path}`
+const [modelKind, stageKind] = ['model:', 'stage:']
+const modelKey = (path: string, step: number): string => `${modelKind}${path}/${step}`
+const stageKey = (path: string): string => `${stageKind}${path}`
+
+/** In the order in which they were stored: a stage says what the whole run has used up to its end, with answers that are no steps of their own. */
+function spentIn (steps: readonly RunStep[]): ModelUsage {
+  return steps.reduce<ModelUsage>((spent, { key, body }) => {
+    if (key.startsWith(stageKind)) return (body as Stage).usage // by its key
+    return key.startsWith(modelKind) ? sumOf(spent, (body as ModelStep).usage) : spent
+  }, { input_tokens: 0, output_tokens: 0 })
+}
+
+/** The model is the one that has answered last. */
+function sumOf (one: ModelUsage, next: ModelUsage): ModelUsage {
+  return { ...one, ...next, input_tokens: one.input_tokens + next.input_tokens, output_tokens: one.output_tokens + next.output_tokens }
+}
 
 /** Inputs of any size, by what a tool can tell apart in JSON. */
 function digestOf (value: unknown): string {

@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { RunText } from '../../client/run-text.ts'
 import type { ThreadlineEvent } from '../../client/threadline-event.ts'
 import { defineAgent, type Agent } from '../../lib/agents/define-agent.ts'
+import { RunStopped } from '../../lib/engine/run-outcome.ts'
 import type { ThreadEvent } from '../../lib/protocol/events.ts'
 import { checkRunEvents } from '../../lib/protocol/run-rules.ts'
 import { defineTool } from '../../lib/tools/define-tool.ts'
@@ -61,18 +62,20 @@ const inCode = (tools: Agent['tools']): Agent => defineAgent({
   }
 })
 
-const kinds: readonly Expected[] = [
-  {
-    agent: 'of-model',
-    cast (tools) {
-      const model = createSteppingModel('stepper', twoStepsAndAnswer)
-      return { agents: [defineAgent({ name: 'of-model', model: 'stepper', instructions: 'Book', tools })], models: { stepper: model } }
-    },
-    content: /^One \d+\. Two \d+\. Three \d+\.$/,
-    bookings: [{ seat: 1 }, { seat: 2 }],
-    toolCalls: 3,
-    modelSteps: 3
+const ofModel: Expected = {
+  agent: 'of-model',
+  cast (tools) {
+    const model = createSteppingModel('stepper', twoStepsAndAnswer)
+    return { agents: [defineAgent({ name: 'of-model', model: 'stepper', instructions: 'Book', tools })], models: { stepper: model } }
   },
+  content: /^One \d+\. Two \d+\. Three \d+\.$/,
+  bookings: [{ seat: 1 }, { seat: 2 }],
+  toolCalls: 3,
+  modelSteps: 3
+}
+
+const kinds: readonly Expected[] = [
+  ofModel,
   {
     agent: 'in-code',
     cast: (tools) => ({ agents: [inCode(tools)], models: {} }),
@@ -221,7 +224,7 @@ onEachDatabase(t, async (t, database) => {
         if (ended === undefined) await scene.crashing.attempt()
         const faults = await faultsOf(scene, expected)
         if (faults.length > 0) throw new Error(faults.join(', '))
-      }), { numRuns: 12 })
+      }), { numRuns: 6 })
       t.pass()
     })
   }
@@ -302,6 +305,23 @@ onEachDatabase(t, async (t, database) => {
     t.equal(ended?.status, 'failed')
     t.same(checkRunEvents(events, { usesTools: true }), [])
     t.same(typesOf(events).slice(-2), ['tool_completed', 'agent_completed'])
+  })
+
+  // kill: no `steps.spent` in `executeRun` of lib/engine/execute-run.ts
+  await t.test('a run that is stopped as soon as it goes on tells its open tool and what models have counted before', async (t) => {
+    const scene = await play(database, ofModel)
+    const stopping = new AbortController()
+    stopping.abort(new RunStopped('cancelled'))
+
+    await scene.crashing.attempt(4)
+    const ended = await scene.crashing.attempt(undefined, stopping)
+    const events = await scene.crashing.told()
+
+    t.equal(ended?.status, 'cancelled')
+    t.equal(asksOf(scene), 1)
+    t.same(checkRunEvents(events, { usesTools: true }), [])
+    t.same(typesOf(events).slice(3), ['tool_executing', 'agent_resumed', 'tool_completed', 'agent_completed'])
+    t.match(events.at(-1)?.payload, { status: 'cancelled', reason: 'cancelled', usage: { input_tokens: 7, output_tokens: 3, model: 'stepper' } })
   })
 
   await t.test('each attempt of a run is told in the trace of its message, below the same span, and says which one it is', async (t) => {

@@ -21,9 +21,9 @@ export interface Crashing {
   readonly runId: RunId
   /**
    * Claims the run once more, as another process would, and executes it until `events` more are stored; then the process is gone: nothing that it
-   * would store is. Without a number it lives.
+   * would store is. Without a number it lives. `stopping` stops the run.
    */
-  attempt (events?: number): Promise<EndedRun | undefined>
+  attempt (events?: number, stopping?: AbortController): Promise<EndedRun | undefined>
   /** Everything that the log has of the run. */
   told (): Promise<readonly ThreadEvent[]>
   steps (): Promise<readonly RunStep[]>
@@ -48,7 +48,8 @@ export function createCrashStage (storage: Storage, agents: readonly Agent[], mo
       const { runId, threadId } = message
       return {
         runId,
-        attempt: async (events) => await attempt({ storage, registry, user, log: mortal(log, events) }, threadId),
+        attempt: async (events, stopping = new AbortController()) =>
+          await attempt({ storage, registry, user, stopping, log: mortal(log, events) }, threadId),
         told: async () => {
           const told = await as(user, async () => await storage.events.read(threadId, 0, 1_000))
           return told === 'expired' ? [] : told
@@ -68,16 +69,17 @@ interface Attempt {
   readonly storage: Storage
   readonly registry: AgentRegistry
   readonly user: Identity
+  readonly stopping: AbortController
   readonly log: EventLog
 }
 
-async function attempt ({ storage, registry, user, log }: Attempt, threadId: RunRecord['threadId']): Promise<EndedRun | undefined> {
+async function attempt ({ storage, registry, user, stopping, log }: Attempt, threadId: RunRecord['threadId']): Promise<EndedRun | undefined> {
   const [running] = await as(user, async () => await storage.runs.unfinished(threadId))
   if (running?.status === 'running') await as(user, async () => { await storage.queue.release(running) })
   const run = await as(user, async () => await storage.runs.claimNext(threadId, { worker: `worker ${running?.attempt ?? 0}`, leaseMs: 60_000 }))
   if (run === undefined) throw new Error('There was nothing to claim')
   const identity = createRunIdentity({ userId: run.userId, threadId, runId: run.runId, requestId: run.requestId })
-  return await enterThread(identity, async () => await executeRun(run, new AbortController(), {
+  return await enterThread(identity, async () => await executeRun(run, stopping, {
     agents: registry,
     messages: storage.messages,
     runs: storage.runs,
