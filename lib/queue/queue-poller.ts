@@ -38,6 +38,8 @@ export class QueuePoller {
   #again = false
   /** Something waits that there was no room for. */
   #behind = false
+  /** Threads that were worked on here and are not any more, since the queue was last asked. */
+  #ended = 0
 
   constructor (options: QueuePollerOptions) {
     this.#options = options
@@ -51,10 +53,8 @@ export class QueuePoller {
 
   /** There may be work. */
   look (): void {
-    if (this.#closing.signal.aborted) return
     if (this.#options.room().free <= 0) return this.postpone()
-    this.#again = true
-    this.#looking ??= context.with(ROOT_CONTEXT, () => this.#lookWhileAsked())
+    this.#ask()
   }
 
   /** There is work that nobody here has room for. */
@@ -63,14 +63,25 @@ export class QueuePoller {
     this.#poll()
   }
 
-  /** Something has ended here. */
+  /**
+   * A thread is not worked on here any more. One that waits takes its place, also where others wait here already: whoever has had least comes
+   * first in the queue, and is not behind what was taken from it before.
+   */
   freed (): void {
-    if (this.#behind) this.look()
+    if (!this.#behind) return
+    this.#ended += 1
+    this.#ask()
   }
 
   async close (): Promise<void> {
     this.#closing.abort()
     await Promise.all([this.#looking, this.#polling])
+  }
+
+  #ask (): void {
+    if (this.#closing.signal.aborted) return
+    this.#again = true
+    this.#looking ??= context.with(ROOT_CONTEXT, () => this.#lookWhileAsked())
   }
 
   async #lookWhileAsked (): Promise<void> {
@@ -84,11 +95,13 @@ export class QueuePoller {
   async #lookOnce (): Promise<void> {
     const { store, room, launch, patienceMs, logger } = this.#options
     const { free, waiting } = room()
-    const limit = Math.min(free > 0 ? free : waiting, maxThreads)
+    const places = Math.max(free, this.#ended)
+    const limit = Math.min(places > 0 ? places : waiting, maxThreads)
+    this.#ended = 0
     if (limit <= 0) return
     try {
-      const threads = await store.claimable({ limit, waitedMs: free > 0 ? undefined : patienceMs })
-      this.#behind = free <= 0 || threads.length === limit
+      const threads = await store.claimable({ limit, waitedMs: places > 0 ? undefined : patienceMs })
+      this.#behind = places <= 0 || threads.length === limit
       if (this.#closing.signal.aborted) return
       for (const thread of threads) launch(thread)
     } catch (err) {
