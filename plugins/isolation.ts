@@ -21,7 +21,7 @@ declare module 'fastify' {
 /** A span is about 300 bytes. */
 const limits = { maxRuns: 1_000, maxSpans: 20_000, maxSpansPerTrace: 500 }
 
-/** Keeps what is seen of the latest runs, and has the verifier judge it when their users ask. */
+/** Keeps what this node sees of the latest runs, and has the verifier judge it when their users ask. */
 export default fp(async function isolation (app) {
   const evidence = new RunEvidence(limits)
   const profile: Profile = { ...threadlineProfile, baggageHosts: [...parseBaggageHosts(process.env['BAGGAGE_HOSTS'])] }
@@ -29,12 +29,16 @@ export default fp(async function isolation (app) {
 
   app.decorate('isolation', {
     report: createIsolationReports({
-      evidence, judge: (spans) => judge(spans, profile), protection: async () => await app.storage.protection()
+      evidence,
+      judge: (spans) => judge(spans, profile),
+      protection: async () => await app.storage.protection(),
+      // The gateway is registered later, and there is one before anybody asks.
+      otherNodes: app.node.hasPeers ? { connectionsIn: (threadId) => app.gateway.elsewhereIn(threadId) } : undefined
     }),
     sent: (sent) => { evidence.sent(sent) }
   })
   app.addHook('onClose', async () => { stop() })
-}, { name: 'isolation', fastify: '5.x', dependencies: ['storage'] })
+}, { name: 'isolation', fastify: '5.x', dependencies: ['node', 'storage'] })
 
 /** The process knows what is open: nothing is late that is not there. */
 function judge (spans: readonly IsolationSpan[], profile: Profile): Judgement {

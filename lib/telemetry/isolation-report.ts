@@ -23,20 +23,25 @@ export interface IsolationReportOptions {
   readonly judge: (spans: readonly IsolationSpan[]) => Judgement
   /** Of the database, as it stands for the active user. */
   readonly protection: () => Promise<DatabaseProtection>
+  /** Where other nodes may have accepted the run, executed it, or told it to connections of theirs. */
+  readonly otherNodes?: {
+    /** How many connections they have in a thread of the active user, as far as this node knows. */
+    readonly connectionsIn: (threadId: ThreadId) => number
+  } | undefined
 }
 
-/** Reports on a run of the active user, from what this process has seen of it. What it has not seen, it says. */
+/** Reports on a run of the active user, from what this process has seen of it. What it has not seen, it says; other nodes are not asked. */
 export type IsolationReports = (run: ReportedRun) => Promise<RunIsolation>
 
 /** They say that something is not there, which proves nothing where not everything is there to be seen. */
 const rulesOfAbsence: readonly string[] = ['CTX001', 'CTX006', 'CTX008']
 
-export function createIsolationReports ({ evidence, judge, protection }: IsolationReportOptions): IsolationReports {
+export function createIsolationReports ({ evidence, judge, protection, otherNodes }: IsolationReportOptions): IsolationReports {
   return async (run) => {
     const database = await protection()
     const found = evidence.find(run.runId)
     const aliases = new Aliases(run.userId, [run.threadId, run.runId])
-    const judged = (found?.traces ?? []).map((trace) => judgeTrace(trace, aliases, judge))
+    const judged = (found?.traces ?? []).map((trace) => judgeTrace(trace, aliases, judge, otherNodes !== undefined))
     const spans = judged.flatMap((one) => one.spans)
     const deliveries = found?.deliveries ?? []
     const ofSpans = judged.flatMap((one) => one.findings)
@@ -45,7 +50,7 @@ export function createIsolationReports ({ evidence, judge, protection }: Isolati
       ...ofSpans.some(({ rule }) => rule === 'CTX007') ? [] : findingsOfDeliveries(deliveries, run, aliases),
       ...findingsOfDatabase(database, run)
     ]
-    const incomplete = [...whyIncomplete(found, run, evidence), ...judged.flatMap((one) => one.incomplete)]
+    const incomplete = [...whyIncomplete(found, run, evidence), ...unseenDeliveries(otherNodes?.connectionsIn(run.threadId)), ...judged.flatMap((one) => one.incomplete)]
     const told = deliveries.map((delivery) => toDelivery(delivery, aliases))
     const violations = found?.violations ?? []
     return {
@@ -65,15 +70,25 @@ export function createIsolationReports ({ evidence, judge, protection }: Isolati
   }
 }
 
-function judgeTrace (trace: SeenTrace, aliases: Aliases, judge: IsolationReportOptions['judge']): Judgement & { readonly spans: readonly IsolationSpan[] } {
+function judgeTrace (
+  trace: SeenTrace, aliases: Aliases, judge: IsolationReportOptions['judge'], hasPeers: boolean
+): Judgement & { readonly spans: readonly IsolationSpan[] } {
   const spans = trace.spans.map((span) => toIsolationSpan(span, aliases))
   const { findings, incomplete } = judge(spans)
   const reasons = [
     ...trace.fromItsBeginning ? [] : [`The beginning of trace ${trace.traceId} was not seen by this process`],
     ...trace.dropped === 0 ? [] : [`${trace.dropped} spans of trace ${trace.traceId} were too many to be kept`]
   ]
-  const proven = reasons.length === 0 ? findings : findings.filter(({ rule }) => !rulesOfAbsence.includes(rule))
-  return { spans, findings: proven, incomplete: [...reasons, ...incomplete] }
+  const proven = findings.filter(({ rule }) => !rulesOfAbsence.includes(rule))
+  if (reasons.length > 0 || !hasPeers) return { spans, findings: reasons.length > 0 ? proven : findings, incomplete: [...reasons, ...incomplete] }
+  const missed = [...new Set(findings.filter((finding) => !proven.includes(finding)).map(({ rule }) => rule))]
+  const elsewhere = missed.length === 0 ? [] : [`What ${missed.join(', ')} miss in trace ${trace.traceId} may have happened on another node`]
+  return { spans, findings: proven, incomplete: [...elsewhere, ...incomplete] }
+}
+
+/** Each node knows of its own connections what they were told. */
+function unseenDeliveries (connections = 0): readonly string[] {
+  return connections === 0 ? [] : [`Other nodes have ${connections} connections in the thread: what these were told was not seen`]
 }
 
 function whyIncomplete (found: Evidence | undefined, { createdAt }: ReportedRun, { since, dropped }: RunEvidence): readonly string[] {

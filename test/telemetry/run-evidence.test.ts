@@ -25,10 +25,21 @@ function collect (t: Test, limits: Partial<EvidenceLimits> = {}): RunEvidence {
   return evidence
 }
 
-interface Reported { readonly createdAt?: string, readonly judgement?: Judgement, readonly database?: DatabaseProtection }
+interface Reported {
+  readonly createdAt?: string
+  readonly judgement?: Judgement
+  readonly database?: DatabaseProtection
+  /** Of other nodes, in any thread. */
+  readonly connectionsElsewhere?: number
+}
 
-async function reportOn (run: RunIdentity, evidence: RunEvidence, { createdAt = new Date().toISOString(), judgement = silent, database }: Reported = {}): Promise<RunIsolation> {
-  const report = createIsolationReports({ evidence, judge: () => judgement, protection: async () => database ?? protectedBy(run.userId) })
+async function reportOn (run: RunIdentity, evidence: RunEvidence, { createdAt = new Date().toISOString(), judgement = silent, database, connectionsElsewhere }: Reported = {}): Promise<RunIsolation> {
+  const report = createIsolationReports({
+    evidence,
+    judge: () => judgement,
+    protection: async () => database ?? protectedBy(run.userId),
+    otherNodes: connectionsElsewhere === undefined ? undefined : { connectionsIn: () => connectionsElsewhere }
+  })
   return await enterThread(run, async () => await report({ ...run, createdAt }))
 }
 
@@ -144,6 +155,28 @@ t.test('of a run from before the process it does not say that all was well', asy
   t.match(unseen, { verdict: 'incomplete', incomplete: [/process was started after/] })
   t.match(seen, { incomplete: [/process was started after/, /beginning of trace a+ was not seen/] })
   t.same(seen.findings.map(({ rule }) => rule), ['CTX004'], 'that something is missing proves nothing, that it is another\'s does')
+})
+
+// kill: `hasPeers` in `judgeTrace` of lib/telemetry/isolation-report.ts is false; `unseenDeliveries` gives nothing.
+t.test('where there are other nodes, what is missing here may be there: it is no finding, and nothing is clean by it', async (t) => {
+  const evidence = collect(t)
+  const run = newRun('alice')
+  const findings = ['CTX001', 'CTX003', 'CTX006'].map((rule) => ({ rule, hop: 'emitter', message: rule, trace_id: null, span_id: null }))
+  const absent: Judgement = { incomplete: [], findings: findings.filter(({ rule }) => rule !== 'CTX003') }
+  talk(run)
+
+  const alone = await reportOn(run, evidence, { judgement: absent })
+  const among = await reportOn(run, evidence, { judgement: absent, connectionsElsewhere: 0 })
+  const crossed = await reportOn(run, evidence, { judgement: { incomplete: [], findings }, connectionsElsewhere: 0 })
+  const heardElsewhere = await reportOn(run, evidence, { connectionsElsewhere: 2 })
+  const whole = await reportOn(run, evidence, { connectionsElsewhere: 0 })
+
+  t.equal(alone.verdict, 'findings')
+  t.match(among, { verdict: 'incomplete', findings: [], incomplete: [/^What CTX001, CTX006 miss in trace [0-9a-f]{32} may have happened on another node$/] })
+  t.match(crossed, { verdict: 'findings', findings: [{ rule: 'CTX003' }] })
+  t.equal(crossed.findings.length, 1)
+  t.match(heardElsewhere, { verdict: 'incomplete', incomplete: [/^Other nodes have 2 connections in the thread/] })
+  t.equal(whole.verdict, 'clean')
 })
 
 t.test('deliveries are told in ranges, each connection and each way apart', async (t) => {
