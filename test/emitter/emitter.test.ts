@@ -240,6 +240,37 @@ t.test('F77 an emitter that is given open tools ends them, and then the run, wit
   t.same(emitter.openTools, [])
 })
 
+t.test('a run that somebody else has begun goes on without another start, with or without open tools', async (t) => {
+  const [alice, log] = [newRun('alice'), createRecordingLog()]
+  const emitter = emitterOf(alice, { log, attempt: 2, begun: true })
+
+  await inRun(alice, async () => {
+    await t.rejects(emitter.emit('agent_started', started), { code: 'THREADLINE_INVALID_EVENT' })
+    await emitter.emit('agent_resumed', { attempt: 2 })
+    await emitter.emit('agent_completed', { status: 'completed' })
+  })
+
+  t.same(log.types, ['agent_resumed', 'agent_completed'])
+})
+
+// kill: no `step` in `store` of lib/emitter/emitter.ts
+t.test('a step is handed in with its event and no other, and again when the append is tried again, under the same event id', async (t) => {
+  const log = createRecordingLog((_event, call) => { if (call === 2) throw unavailable() })
+  const alice = newRun('alice')
+  const emitter = emitterOf(alice, { log })
+  const step = { key: 'tool:call-1', body: { tool: 'search', outcome: { success: true, result: { token: 'secret' } } } }
+
+  await inRun(alice, async () => {
+    await emitter.emit('agent_started', started)
+    await emitter.emit('agent_thinking', thinking('hm'), { step })
+    await emitter.emit('agent_completed', { status: 'completed' })
+  })
+
+  t.same(log.calls.map((call) => call.step), [undefined, step, step, undefined])
+  t.equal(log.calls[1]?.event.event_id, log.calls[2]?.event.event_id)
+  t.notMatch(JSON.stringify(log.events), 'secret')
+})
+
 // kill: the line with `guard` in emitter.ts.
 t.test('D50 whatever of an emitter is used in another user\'s context is refused and counted, and nothing is appended', async (t) => {
   const violations = watchViolations(t)

@@ -1,4 +1,5 @@
 import type { EventLog } from '../../lib/events/event-log.ts'
+import type { RunStep } from '../../lib/events/event-store.ts'
 import type { NewThreadEvent, RunEventType, ThreadEvent } from '../../lib/protocol/events.ts'
 
 export interface RecordingLog extends Pick<EventLog, 'append'> {
@@ -6,7 +7,7 @@ export interface RecordingLog extends Pick<EventLog, 'append'> {
   readonly events: readonly ThreadEvent[]
   readonly types: readonly RunEventType[]
   /** Every call, also those that failed. */
-  readonly calls: readonly { readonly event: NewThreadEvent, readonly attempt: number }[]
+  readonly calls: readonly { readonly event: NewThreadEvent, readonly attempt: number, readonly step?: RunStep | undefined }[]
 }
 
 /**
@@ -15,13 +16,13 @@ export interface RecordingLog extends Pick<EventLog, 'append'> {
  */
 export function createRecordingLog (before: (event: NewThreadEvent, call: number) => Promise<void> | void = () => {}): RecordingLog {
   const events: ThreadEvent[] = []
-  const calls: { event: NewThreadEvent, attempt: number }[] = []
+  const calls: { event: NewThreadEvent, attempt: number, step?: RunStep | undefined }[] = []
   return {
     events,
     calls,
     get types () { return events.map(({ type }) => type) },
-    async append (event, attempt) {
-      calls.push({ event, attempt })
+    async append (event, attempt, step) {
+      calls.push({ event, attempt, ...(step === undefined ? {} : { step }) })
       await before(event, calls.length)
       const stored = events.find(({ event_id: id }) => id === event.event_id)
       if (stored !== undefined) return stored

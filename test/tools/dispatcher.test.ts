@@ -25,7 +25,7 @@ const anything = Type.Object({})
 const never = async (): Promise<never> => await new Promise(() => {})
 
 /** A tool that does what the test says. */
-const toolOf = (name: string, execute: (call: ToolCall) => unknown, more: Partial<Pick<Tool, 'permit' | 'timeoutMs'>> = {}): Tool =>
+const toolOf = (name: string, execute: (call: ToolCall) => unknown, more: Partial<Pick<Tool, 'permit' | 'timeoutMs' | 'repeatable'>> = {}): Tool =>
   defineTool({ name, description: name, input: anything, execute: (_, call) => execute(call), ...more })
 
 interface Running {
@@ -35,17 +35,18 @@ interface Running {
   readonly controller: AbortController
   /** Calls the tool of that name, as the run. */
   readonly call: (name: string, input?: unknown, toolCallId?: string) => Promise<ToolOutcome>
+  readonly dispatch: Dispatcher['dispatch']
   /** Pairs that were told, each as what `tool_completed` says. */
   readonly completed: readonly PayloadOf<'tool_completed'>[]
 }
 
-/** A run that has started and whose agent may now call its tools. */
-async function startRun (run: RunIdentity, tools: readonly Tool[], log = createRecordingLog()): Promise<Running> {
+/** A run that has started, here or, with open tools, elsewhere, and whose agent may now call its tools. */
+async function startRun (run: RunIdentity, tools: readonly Tool[], log = createRecordingLog(), openTools: readonly string[] = []): Promise<Running> {
   const controller = new AbortController()
   const logger = createSilentLogger()
   const dispatcher = await inRun(run, async () => {
-    const emitter = createEmitter({ log, attempt: 1, agentName: 'assistant' })
-    await emitter.emit('agent_started', { agent: 'assistant', message_id: newMessageId(), input: 'hello' })
+    const emitter = createEmitter({ log, attempt: 1, agentName: 'assistant', openTools })
+    if (openTools.length === 0) await emitter.emit('agent_started', { agent: 'assistant', message_id: newMessageId(), input: 'hello' })
     return createDispatcher({ agentName: 'tester', tools, emitter, signal: controller.signal, defaultTimeoutMs: 60_000, logger })
   })
   let calls = 0
@@ -56,6 +57,7 @@ async function startRun (run: RunIdentity, tools: readonly Tool[], log = createR
     controller,
     call: async (name, input = {}, toolCallId = `call-${calls += 1}`) =>
       await inRun(run, async () => await dispatcher.dispatch({ toolCallId, name, input })),
+    dispatch: async (request) => await inRun(run, async () => await dispatcher.dispatch(request)),
     get completed () { return log.events.flatMap(({ payload }) => 'success' in payload ? [payload] : []) }
   }
 }
@@ -344,6 +346,34 @@ t.test('the idempotency key is the same for each attempt of a call of a run, and
   t.equal(keys[0], keys[1])
   t.equal(new Set(keys).size, 3)
   t.ok(keys[0]?.includes(alice.runId))
+})
+
+t.test('what came of a call is stored whole with its end, and what its agent hands in with its announcement', async (t) => {
+  const running = await startRun(newRun('alice'), [toolOf('find', () => ({ password: 'otter' }))])
+  const step = { key: 'model:assistant/1', body: { text: 'Let me see' } }
+
+  await running.dispatch({ toolCallId: 'a', name: 'find', input: {}, step })
+
+  const [executing, completed] = running.log.calls.slice(-2)
+  t.match(executing, { event: { type: 'tool_executing' }, step })
+  t.match(completed, {
+    event: { type: 'tool_completed', payload: { result: { password: redacted } } },
+    step: { key: 'tool:a', body: { tool: 'find', outcome: { success: true, result: { password: 'otter' } } } }
+  })
+})
+
+t.test('a call that an earlier attempt has announced is made again without being announced, unless its tool is not repeatable', async (t) => {
+  const seen: string[] = []
+  const tools = [true, false].map((repeatable) => toolOf(repeatable ? 'pay' : 'launch', ({ toolCallId }) => { seen.push(toolCallId) }, { repeatable }))
+  const running = await startRun(newRun('alice'), tools, createRecordingLog(), ['a', 'b'])
+
+  const again = await running.dispatch({ toolCallId: 'a', name: 'pay', input: {}, announced: true })
+  const refused = await running.dispatch({ toolCallId: 'b', name: 'launch', input: {}, announced: true })
+  const first = await running.call('launch', {}, 'c')
+
+  t.match([again, refused, first], [{ success: true }, { success: false, error: { code: 'THREADLINE_TOOL_INTERRUPTED' } }, { success: true }])
+  t.same(seen, ['a', 'c'])
+  t.same(running.log.types, ['tool_completed', 'tool_completed', 'tool_executing', 'tool_completed'])
 })
 
 t.test('B20 each tool call is a span of the hop tool, failed when the tool failed', async (t) => {
