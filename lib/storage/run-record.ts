@@ -1,5 +1,5 @@
 import type { Selectable } from 'kysely'
-import { toConnectionId, toRunId, toThreadId, toUserId, type MessageId, type RequestId } from '../protocol/ids.ts'
+import { isConnectionId, toRunId, toThreadId, toUserId, type MessageId, type RequestId } from '../protocol/ids.ts'
 import type { RunRecord } from './storage.ts'
 import type { RunsTable } from './tables.ts'
 
@@ -11,7 +11,8 @@ export function toRunRecord (row: Selectable<RunsTable>): RunRecord {
     userId: toUserId(row.user_id),
     messageId: row.message_id as MessageId, // a uuid column that only message ids are written to
     requestId: row.request_id as RequestId, // likewise, of request ids
-    connectionId: row.connection_id === null ? null : toConnectionId(row.connection_id),
+    // Somebody else may have written it: a run that names no connection of ours is not trusted, and can be ended all the same.
+    connectionId: isConnectionId(row.connection_id) ? row.connection_id : null,
     agent: row.agent,
     input: row.input,
     context: row.context,

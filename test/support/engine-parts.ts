@@ -8,8 +8,10 @@ import type { AcceptedMessage, QueueStore } from '../../lib/storage/storage.ts'
 
 type Parts = Pick<EngineOptions, 'queue' | 'signer' | 'bus' | 'lease' | 'executes' | 'hasPeers' | 'outlived' | 'maxRunAttempts'>
 
+export const testKey = randomBytes(32)
+
 /** Signs the runs of tests, and is trusted by the engines of tests. */
-export const testSigner: Signer = createSigner([randomBytes(32)])
+export const testSigner: Signer = createSigner([testKey])
 
 /** What makes an engine the only one of its queue, which ends with it. */
 export function alone (queue: QueueStore, changes: Partial<Parts> = {}): Parts {

@@ -14,6 +14,7 @@ import * as queue from './0010-queue.ts'
 import * as queueAccept from './0010-queue-accept.ts'
 import * as queueSteps from './0010-queue-steps.ts'
 import * as sharedState from './0010-shared-state.ts'
+import * as runsInTheirThread from './0011-runs-in-their-thread.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -34,5 +35,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0010-queue': queue,
   '0010-queue-accept': queueAccept,
   '0010-queue-steps': queueSteps,
-  '0010-shared-state': sharedState
+  '0010-shared-state': sharedState,
+  '0011-runs-in-their-thread': runsInTheirThread
 }
