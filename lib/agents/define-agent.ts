@@ -16,7 +16,10 @@ export interface AgentInput {
   readonly context: Readonly<Record<string, unknown>>
   /** Aborted when the run is stopped, at its time limit, and when the server shuts down. */
   readonly signal: AbortSignal
-  /** Calls one of the agent's own tools; a failing tool is an outcome, not an error. */
+  /**
+   * Calls one of the agent's own tools; a failing tool is an outcome, not an error. When the run goes on in another process, a call with the
+   * same name and input as before is answered with what was found then.
+   */
   readonly callTool: (name: string, input: unknown) => Promise<ToolOutcome>
 }
 
@@ -55,7 +58,10 @@ export interface ModelAgent extends AgentBase {
   readonly instructions: string
 }
 
-/** An agent in code: an async generator that is run in the context of its run. */
+/**
+ * An agent in code: an async generator that is run in the context of its run. When its process dies it is begun again in another one: it
+ * should ask the clock, chance and the world by a tool, so that it asks the same again.
+ */
 export interface CodeAgent extends AgentBase {
   readonly kind: 'code'
   readonly run: (input: AgentInput) => AsyncIterable<AgentOutput>
