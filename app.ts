@@ -19,6 +19,7 @@ import isolation from './plugins/isolation.ts'
 import metrics from './plugins/metrics.ts'
 import models from './plugins/models.ts'
 import node from './plugins/node.ts'
+import redis from './plugins/redis.ts'
 import requestId from './plugins/request-id.ts'
 import shutdown from './plugins/shutdown.ts'
 import signing from './plugins/signing.ts'
@@ -70,6 +71,7 @@ export default fp(async function threadline (app: FastifyInstance, options: AppO
 
   await app.register(storage)
   await app.register(signing)
+  await app.register(redis)
   await app.register(bus)
   await app.register(authentication)
   await app.register(models, options.models === undefined ? {} : { models: options.models })

@@ -1,8 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { createCompositeBus } from '../lib/events/composite-bus.ts'
 import type { EventBus } from '../lib/events/event-bus.ts'
 import { createLoneBus } from '../lib/events/lone-bus.ts'
 import { createPostgresBus } from '../lib/events/postgres-bus.ts'
+import { createRedisBus } from '../lib/events/redis-bus.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -10,15 +12,20 @@ declare module 'fastify' {
   }
 }
 
-/** What the nodes of the service tell each other. Closed after everything that tells or listens. */
+/**
+ * What the nodes of the service tell each other: over the database that they share, and faster over Redis where there is one and while it is there. Closed
+ * after everything that tells or listens.
+ */
 export default fp(async function bus (app) {
   const opened = openBus(app)
 
   app.decorate('bus', opened)
   app.addHook('onClose', async () => { await opened.close() })
-}, { name: 'bus', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage'] })
+}, { name: 'bus', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage', 'redis'] })
 
-function openBus ({ node: { id: node }, signer, log: logger, config: { databaseUrl, databaseListenUrl: listenUrl } }: FastifyInstance): EventBus {
-  if (databaseUrl === undefined) return createLoneBus(node)
-  return createPostgresBus({ node, signer, logger, url: databaseUrl, listenUrl })
+function openBus ({ node: { id: node }, signer, log: logger, redis, config }: FastifyInstance): EventBus {
+  const { databaseUrl: url, databaseListenUrl: listenUrl } = config
+  if (url === undefined) return createLoneBus(node)
+  const steady = createPostgresBus({ node, signer, logger, url, listenUrl })
+  return redis === undefined ? steady : createCompositeBus({ fast: createRedisBus({ node, signer, logger, connection: redis }), steady })
 }

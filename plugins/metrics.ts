@@ -15,9 +15,9 @@ const readyLimitMs = 1_000
  * where it happens. Without a reader, which `OTEL_METRICS_EXPORTER` names, nobody asks and nothing is kept.
  */
 export default fp(async function metrics (app) {
-  const { agents, config, engine, eventLog, gateway, storage } = app
+  const { agents, bus, config, engine, eventLog, gateway, storage } = app
   const {
-    connections, users, followedThreads, unreadBytes, activeRuns, waitingRuns, slotsTaken, slotLimit, waitingEvents, ready
+    connections, users, followedThreads, unreadBytes, activeRuns, waitingRuns, slotsTaken, slotLimit, waitingEvents, busDoubtful, ready
   } = metricDefinitions
 
   startAtZero(agents.agents.map(({ name }) => name))
@@ -31,6 +31,7 @@ export default fp(async function metrics (app) {
     observe(slotsTaken, () => ({ value: engine.load.slotsTaken })),
     observe(slotLimit, () => ({ value: config.maxConcurrentRuns })),
     observe(waitingEvents, () => ({ value: eventLog.waiting })),
+    observe(busDoubtful, () => ({ value: bus.doubtful ? 1 : 0 })),
     observe(ready, async () => ({ value: await answers(() => storage.ping()) ? 1 : 0 }))
   ]
   const stopMeasuring = gateway.onSent(measureDelivery)
@@ -45,7 +46,7 @@ export default fp(async function metrics (app) {
     stopMeasuring()
     for (const stop of observed) stop()
   })
-}, { name: 'metrics', fastify: '5.x', dependencies: ['config', 'storage', 'event-log', 'agents', 'engine', 'gateway'] })
+}, { name: 'metrics', fastify: '5.x', dependencies: ['config', 'storage', 'bus', 'event-log', 'agents', 'engine', 'gateway'] })
 
 async function answers (ask: () => Promise<void>): Promise<boolean> {
   const limit = new AbortController()

@@ -1,0 +1,85 @@
+import { randomBytes } from 'node:crypto'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { Signer } from '../../lib/context/signature.ts'
+import type { EventBus } from '../../lib/events/event-bus.ts'
+import { channelOf, createRedisBus } from '../../lib/events/redis-bus.ts'
+import { RedisConnection } from '../../lib/events/redis-connection.ts'
+import { startRedisServer } from '../support/redis-server.ts'
+import { createSilentLogger } from '../support/silent-logger.ts'
+import { holdBusContract, until, type BusStage } from './bus-contract.ts'
+
+const server = process.env['TEST_REDIS_URL']
+const skip = server === undefined ? 'needs TEST_REDIS_URL' : false
+
+t.test('a bus over Redis', { skip }, async (t) => {
+  holdBusContract(t, async (t) => {
+    const { url, ask, user } = await ownUser(t)
+    return stageOf(url, { say: async (channel, text) => { await ask.spublish(channel, text) }, interrupt: async () => { await ask.client('KILL', 'USER', user) } })
+  })
+})
+
+t.test('a bus over a Redis cluster', { skip }, async (t) => {
+  const cluster = await startRedisServer(t, { cluster: true, password: 'secret' })
+  t.match(await cluster.ask('cluster', 'info'), /cluster_slots_assigned:16384/)
+
+  holdBusContract(t, () => stageOf(cluster.url, {
+    say: async (channel, text) => { await cluster.ask('spublish', channel, text) },
+    interrupt: async () => { await cluster.ask('client', 'kill', 'type', 'pubsub') }
+  }))
+})
+
+t.test('what is asked of Redis beside the bus', { skip }, async (t) => {
+  const redis = await startRedisServer(t)
+  const connection = new RedisConnection({ url: redis.url, logger: createSilentLogger() })
+  t.teardown(async () => { await connection.close() })
+  const script = "return redis.call('incrby', KEYS[1], ARGV[1])"
+  await t.rejects(connection.eval(script, ['{a}'], ['1']), { code: 'THREADLINE_STORAGE_UNAVAILABLE' }, 'it is not there yet')
+  await until(() => connection.up)
+
+  t.equal(await connection.eval(script, ['{a}'], ['2']), 2)
+  t.equal(await connection.eval(script, ['{a}'], ['3']), 5)
+  await t.rejects(connection.eval('return redis.call("nonsense")', [], []), /nonsense|Unknown/i)
+
+  await redis.ask('client', 'pause', '1000', 'all')
+  const started = performance.now()
+  await t.rejects(connection.eval(script, ['{a}'], ['0']), { code: 'THREADLINE_STORAGE_UNAVAILABLE' })
+  t.ok(performance.now() - started < 900, 'it is not waited for')
+  await redis.kill()
+  await until(() => !connection.up)
+  await t.rejects(connection.eval(script, ['{a}'], ['1']), { code: 'THREADLINE_STORAGE_UNAVAILABLE' })
+  await redis.start()
+  await until(() => connection.up)
+  t.equal(await connection.eval(script, ['{a}'], ['1']), 1, 'it knew nothing of the script any more')
+})
+
+/** A user of its own on the server, so that its connections can be ended and nobody else's. */
+async function ownUser (t: Test) {
+  const user = `threadline-test-${randomBytes(6).toString('hex')}`
+  const ask = new Redis(server ?? '')
+  await ask.acl('SETUSER', user, 'on', '>secret', 'allkeys', 'allchannels', '+@all')
+  t.teardown(async () => {
+    await ask.acl('DELUSER', user)
+    ask.disconnect()
+  })
+  const url = new URL(server ?? '')
+  url.username = user
+  url.password = 'secret'
+  return { url: url.href, ask, user }
+}
+
+function stageOf (url: string, { say, interrupt }: { say: (channel: string, text: string) => Promise<void>, interrupt: () => Promise<void> }): BusStage {
+  return {
+    open: (node, signer) => openRedisBus(url, node, signer),
+    say: async (topic, text) => { await say(channelOf(topic), text) },
+    interrupt
+  }
+}
+
+function openRedisBus (url: string, node: string, signer: Signer): EventBus {
+  const logger = createSilentLogger()
+  const connection = new RedisConnection({ url, logger })
+  const bus = createRedisBus({ node, signer, logger, connection })
+  // not spread: its properties change
+  return Object.create(bus, { close: { value: async () => { await Promise.all([bus.close(), connection.close()]) } } }) as EventBus
+}

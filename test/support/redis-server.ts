@@ -1,0 +1,75 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import { findFreePort } from './cluster/free-port.ts'
+import { within } from './within.ts'
+
+export interface RedisServer {
+  readonly url: string
+  readonly port: number
+  /** Ends it at once, as a crash would. */
+  kill (): Promise<void>
+  /** Starts it again on the same port, with nothing in it. */
+  start (): Promise<void>
+  ask (command: string, ...args: readonly string[]): Promise<unknown>
+}
+
+/** A Redis of the test's own on a free port of loopback, which ends with the test. `cluster`: the only server of one, with all slots. */
+export async function startRedisServer (t: Test, { cluster = false, password }: { cluster?: boolean, password?: string } = {}): Promise<RedisServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'threadline-redis-'))
+  const port = await findFreePort()
+  const clusterPort = String(await findFreePort())
+  let running: ChildProcess | undefined
+  t.teardown(async () => {
+    await kill()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  async function ask (command: string, ...args: readonly string[]): Promise<unknown> {
+    const client = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: null, ...(password === undefined ? {} : { password }) })
+    client.on('error', () => { /* told by connect */ })
+    try {
+      await client.connect()
+      return await client.call(command, ...args)
+    } finally {
+      client.disconnect()
+    }
+  }
+
+  async function kill (): Promise<void> {
+    const server = running
+    running = undefined
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return
+    const ended = once(server, 'exit')
+    server.kill('SIGKILL')
+    await within('the end of Redis', ended)
+  }
+
+  async function start (): Promise<void> {
+    running = spawn('redis-server', [
+      '--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--save', '', '--appendonly', 'no',
+      ...(password === undefined ? [] : ['--requirepass', password]),
+      ...(cluster ? ['--cluster-enabled', 'yes', '--cluster-port', clusterPort, '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no'] : [])
+    ], { stdio: 'ignore' })
+    await within('a Redis that answers', answering())
+    if (!cluster) return
+    await ask('cluster', 'addslotsrange', '0', '16383').catch(() => undefined) // it may have kept them
+    await within('the cluster', answering('cluster', (answer) => String(answer).includes('cluster_state:ok'), 'info'))
+  }
+
+  async function answering (command = 'ping', isRight: (answer: unknown) => boolean = () => true, ...args: readonly string[]): Promise<void> {
+    for (;;) {
+      if (running?.exitCode !== null) throw new Error('Redis has ended')
+      if (await ask(command, ...args).then(isRight, () => false)) return
+      await delay(20)
+    }
+  }
+
+  await start()
+  return { url: `redis://${password === undefined ? '' : `default:${password}@`}127.0.0.1:${port}/0`, port, kill, start, ask }
+}
