@@ -11,7 +11,7 @@ import type { FrameLimit, MessageWindow } from './message-window.ts'
 export interface ScriptRunner {
   /** False while it is away. */
   readonly up: boolean
-  eval (script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown>
+  eval (script: string, keys: readonly string[], values: readonly string[]): Promise<unknown>
 }
 
 export interface SharedWindowOptions {
@@ -94,7 +94,7 @@ export class SharedWindow implements FrameLimit {
   async #askRedis (redis: ScriptRunner, userId: UserId): Promise<boolean> {
     const { limit, windowMs } = this.#options
     const key = createHash('sha256').update(userId).digest('base64url')
-    return await redis.eval(script, [`threadline:window:{${key}}`], [limit, windowMs, randomUUID()]) === 1
+    return await redis.eval(script, [`threadline:window:{${key}}`], [String(limit), String(windowMs), randomUUID()]) === 1
   }
 
   async #inTime<T> (answer: Promise<T>): Promise<T> {

@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import threadline, { options as serverOptions } from '../../app.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
-import { openSocket, TestSocket } from '../support/test-socket.ts'
+import { connectAt, openAt, post, startSingleNode, tokenOf, type SingleNode } from '../support/single-node.ts'
+import { TestSocket } from '../support/test-socket.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 import { watchViolations } from '../support/violations.ts'
 import { watchCanary } from '../support/watch-canary.ts'
@@ -27,37 +26,19 @@ async function run (databaseUrl: string): Promise<void> {
   // Closed before the database is dropped, gateways first.
   t.teardown(async () => { for (const { app } of [one, other, worker]) await app.close() })
 
-  async function startNode (role: string): Promise<{ readonly app: FastifyInstance, readonly url: string }> {
-    const app = Fastify({ ...serverOptions, logger: false, pluginTimeout: 120_000 })
-    await app.register(threadline, {
+  async function startNode (role: string): Promise<SingleNode> {
+    return await startSingleNode({
       agents: [gated.agent],
       env: {
         DATABASE_URL: databaseUrl, DATABASE_POOL_SIZE: 4, THREADLINE_ROLE: role, SIGNING_KEYS: keys, DEFAULT_AGENT: 'echo', TITLE_MODEL: 'off',
         MESSAGES_PER_WINDOW: 30, MESSAGE_WINDOW_MS: 600_000, MAX_CONNECTIONS_PER_USER: 4, THREADLINE_CANARY: 'on', THREADLINE_CANARY_INTERVAL_MS: 3_600_000
       }
     })
-    return { app, url: await app.listen({ host: '127.0.0.1', port: 0 }) }
   }
-
-  type Node = typeof one
-
-  async function post (node: Node, path: string, token: string | undefined, body: object): Promise<{ readonly status: number, readonly body: Readonly<Record<string, string>> }> {
-    const headers = { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } }
-    const answer = await fetch(`${node.url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
-    return { status: answer.status, body: await answer.json() as Readonly<Record<string, string>> } // of these routes
-  }
-
-  const tokenOf = async (user: string, node = one): Promise<string> => (await post(node, '/v1/dev/tokens', undefined, { user_id: user })).body['token'] ?? ''
 
   /** With a token that the other gateway has signed. */
-  async function connect (node: Node, user: string, names: Readonly<Record<string, string>> = {}): Promise<TestSocket> {
-    const token = await tokenOf(user, node === one ? other : one)
-    const query = new URLSearchParams(names).toString()
-    const socket = await openSocket(`${node.url.replace('http', 'ws')}/v1/socket?${query}`, { protocols: ['threadline.v1', `bearer.${token}`] })
-    if (!(socket instanceof TestSocket)) throw new Error(`Refused: ${JSON.stringify(socket)}`)
-    t.teardown(() => { socket.drop() })
-    await socket.until('connection_established')
-    return socket
+  async function connect (node: SingleNode, user: string, names?: Readonly<Record<string, string>>): Promise<TestSocket> {
+    return await connectAt(t, node, await tokenOf(user, node === one ? other : one), names)
   }
 
   async function threadOf (socket: TestSocket): Promise<string> {
@@ -73,13 +54,13 @@ async function run (databaseUrl: string): Promise<void> {
       t.match(await answer.json(), { error: { code: 'THREADLINE_NOT_FOUND' } })
     }
     t.match(await post(worker, '/v1/dev/tokens', undefined, { user_id: 'alice' }), { status: 404 })
-    t.match(await openSocket(`${worker.url.replace('http', 'ws')}/v1/socket`, { protocols: ['threadline.v1'] }), { status: 404 })
+    t.match(await openAt(t, worker, undefined), { status: 404 })
     for (const gateway of [one, other]) t.match(await (await fetch(`${gateway.url}/health/ready`)).json(), { status: 'ok' })
   })
 
   t.test('a ticket of one gateway lets in at another, once', async (t) => {
     const { body: { ticket = '' } } = await post(one, '/v1/tickets', await tokenOf('tina', other), {})
-    const redeem = async (node: Node) => await openSocket(`${node.url.replace('http', 'ws')}/v1/socket?ticket=${ticket}`, { protocols: ['threadline.v1'] })
+    const redeem = async (node: SingleNode) => await openAt(t, node, undefined, { ticket })
 
     const opened = await redeem(other)
     const again = [await redeem(one), await redeem(other)]
@@ -126,7 +107,7 @@ async function run (databaseUrl: string): Promise<void> {
     t.match(await reader.until('typing'), { thread_id: thread, payload: { is_typing: true } })
     await actor.ask({ type: 'delete_thread', payload: { thread_id: thread } })
     t.match(await far.until('thread_deleted'), { payload: { thread_id: thread } })
-    const erased = await fetch(`${one.url}/v1/me`, { method: 'DELETE', headers: { authorization: `Bearer ${await tokenOf('uma')}` } })
+    const erased = await fetch(`${one.url}/v1/me`, { method: 'DELETE', headers: { authorization: `Bearer ${await tokenOf('uma', one)}` } })
     const closes = await Promise.all([actor, far, typist, reader].map((socket) => within('it to be closed', socket.closed)))
     await stranger.settled()
 
@@ -171,7 +152,7 @@ async function run (databaseUrl: string): Promise<void> {
 
     const refused = await within('a refusal', (async () => {
       for (;;) {
-        const opened = await openSocket(`${one.url.replace('http', 'ws')}/v1/socket`, { protocols: ['threadline.v1', `bearer.${await tokenOf('zoe')}`] })
+        const opened = await openAt(t, one, await tokenOf('zoe', one))
         if (!(opened instanceof TestSocket)) return opened
         await opened.close()
       }
