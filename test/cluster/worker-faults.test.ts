@@ -16,12 +16,13 @@ interface HeldRun {
 }
 
 /** A run that is held at a place, with the worker that executes it. */
-async function holdRun ({ cluster: { world, node }, chatting: { talkers: [alice] } }: Scene, place: Place): Promise<HeldRun> {
+async function holdRun ({ cluster, chatting: { talkers: [alice] } }: Scene, place: Place): Promise<HeldRun> {
   if (alice === undefined) throw new Error('Nobody talks')
   const { marker, content } = alice.next({ tool: true })
+  const { world } = cluster
   world.hold(marker, place)
   const run = await alice.clients[0].say(content)
-  return { run, marker, place, worker: node(await world.arrival(marker, place)) }
+  return { run, marker, place, worker: cluster.node(await world.arrival(marker, place)) }
 }
 
 /** Waits until another worker has come to where the first one was held, and lets it go on to the end, of which both clients are told. */

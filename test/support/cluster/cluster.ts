@@ -29,7 +29,7 @@ export interface Cluster {
   node (name: string): ClusterNode
   /** Gateways that run. */
   readonly gateways: () => readonly Gateway[]
-  /** All that a node's processes have said, for a test that failed. */
+  /** The last problems that a node's process has told, for a test that failed. */
   tail (name: string): string
 }
 
@@ -57,7 +57,7 @@ export async function startCluster (t: Test, { roles = usualRoles, databaseUrl, 
     const postgres = await startProxy(t, database)
     const redis = redisUrl === undefined ? undefined : await startProxy(t, redisUrl)
     const servers = { DATABASE_URL: postgres.url, ...(redis === undefined ? {} : { REDIS_URL: redis.url }) }
-    const own = { THREADLINE_ROLE: role, OPENAI_COMPATIBLE_API_KEY: name }
+    const own = { THREADLINE_ROLE: role, OPENAI_COMPATIBLE_API_KEY: name, OTEL_SERVICE_NAME: name }
     const launch = async (app?: string): Promise<NodeProcess> => await startNode(t, { ...settings, ...servers, ...own }, app)
     let process = await launch()
     return {
@@ -87,7 +87,7 @@ export async function startCluster (t: Test, { roles = usualRoles, databaseUrl, 
     nodes,
     node,
     gateways: () => nodes.filter(({ role, process }) => role !== 'worker' && process.running).map(({ name, process }) => ({ name, url: process.url })),
-    tail: (name) => node(name).process.lines.slice(-30).join('\n')
+    tail: (name) => node(name).process.lines.filter((line) => !line.startsWith('{"level":30')).slice(-8).map((line) => line.slice(0, 400)).join('\n')
   }
 }
 

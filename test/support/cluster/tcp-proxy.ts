@@ -11,6 +11,8 @@ interface Test {
 export interface TcpProxy {
   /** The server's URL, by way of the proxy. */
   readonly url: string
+  /** How many bytes have arrived, in both directions. */
+  readonly passedBytes: number
   /** Nothing arrives any more, in either direction, and nobody is told: as when a cable is pulled. Connections outlive it. */
   cut (): void
   /** Every connection is reset, and new ones are refused, until it heals. */
@@ -31,12 +33,14 @@ export async function startProxy (t: Test, serverUrl: string): Promise<TcpProxy>
   let passage = openPassage()
   let refusing = false
   let delayMs = 0
+  let passedBytes = 0
 
   async function * passed (source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of source) {
       await passage.open
       if (delayMs > 0) await sleep(delayMs)
       await passage.open
+      passedBytes += chunk.length
       yield chunk
     }
   }
@@ -70,6 +74,7 @@ export async function startProxy (t: Test, serverUrl: string): Promise<TcpProxy>
   url.port = String((server.address() as AddressInfo).port) // listens on TCP
   return {
     url: url.href,
+    get passedBytes () { return passedBytes },
     cut: () => { passage.shut() },
     refuse () {
       refusing = true

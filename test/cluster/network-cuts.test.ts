@@ -1,0 +1,72 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { enough } from '../support/cluster/enough.ts'
+import { findRedis, startRedisServer } from '../support/cluster/redis-server.ts'
+import { needsServers, openScene, statusesOf } from '../support/cluster/scene.ts'
+
+t.setTimeout(280_000)
+
+const needsRedis = findRedis() === undefined ? { skip: 'needs Redis' } : needsServers
+const shortLease = { LEASE_MS: '2000' }
+
+t.test('a network cut between nodes and Redis, a gateway\'s and a worker\'s: what happens is told all the same', needsRedis, async (t) => {
+  const redis = await startRedisServer(t)
+  const scene = await openScene(t, { redisUrl: redis.url })
+  const cut = [scene.cluster.node('gateway-0'), scene.cluster.node('worker-0')]
+  const load = scene.chatting.keepTalking()
+  await enough(load.said, 10)
+
+  for (const node of cut) node.redis?.cut()
+  await enough(load.said, 20)
+  for (const node of cut) node.redis?.heal()
+  await enough(load.said, 20)
+  await load.stop()
+  const history = await scene.conclude()
+
+  t.same(statusesOf(history), ['completed'])
+  t.ok(history.clients.every(({ connections }) => connections.length === 1), 'no connection is lost')
+})
+
+t.test('a network cut between a worker and Postgres, past its lease: its runs go on elsewhere, and it works again when it heals', needsServers, async (t) => {
+  const scene = await openScene(t, { env: shortLease, users: ['alice', 'bob'] })
+  const { cluster: { world }, cluster, chatting } = scene
+  const [alice] = chatting.talkers
+  if (alice === undefined) return
+  const { marker, content } = alice.next({ tool: true })
+  world.hold(marker, 'tool')
+  const run = await alice.clients[0].say(content)
+  const worker = cluster.node(await world.arrival(marker, 'tool'))
+  const load = chatting.keepTalking({ pauseMs: 20 })
+
+  worker.postgres.cut()
+  const other = await world.arrival(marker, 'tool')
+  t.not(other, worker.name, 'another worker goes on')
+  world.release(marker, 'tool')
+  for (const client of alice.clients) await client.toldEnd(run)
+  await enough(load.said, 10)
+  worker.postgres.heal()
+  await enough(load.said, 10)
+  await load.stop()
+  await cluster.node(other).process.end('SIGTERM')
+  await Promise.all(alice.clients.map(async (client) => await client.toldEnd(await alice.say())))
+  const history = await scene.conclude()
+
+  t.same(statusesOf(history), ['completed'])
+  t.ok(worker.process.running, 'the one that was cut off lives')
+})
+
+t.test('a network cut between a gateway and Postgres: its clients are served by the other one, and by it again when it heals', needsServers, async (t) => {
+  const scene = await openScene(t)
+  const load = scene.chatting.keepTalking()
+  await enough(load.said, 10)
+
+  scene.cluster.node('gateway-0').postgres.cut()
+  await enough(load.said, 20)
+  await sleep(1_000)
+  scene.cluster.node('gateway-0').postgres.heal()
+  await enough(load.said, 20)
+  await load.stop()
+  const history = await scene.conclude()
+
+  t.same(statusesOf(history), ['completed'])
+})
