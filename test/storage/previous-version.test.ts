@@ -102,7 +102,9 @@ onEachEarlierDatabase(t, 'the version before leases works on while the database 
   const now = new Map((await functionsOf(pool)).map((row) => [row.signature, row]))
   for (const known of functions) t.match(now.get(known.signature), known, known.signature)
   t.same(columns.difference(await columnsOf(pool)), new Set())
-  t.same(await useEverything(units, newcomer()), before, 'on the sessions and with the plans that it has')
+  t.same(await useEverything(units, newcomer()), before, 'with the plans that its sessions have')
+  await Promise.all([pool.query('discard plans'), pool.query('discard plans')])
+  t.same(await useEverything(units, newcomer()), before, 'and with new ones')
 
   const storage = await openStores(units, async () => undefined)
   const run = await as(alice, async () => (await storage.runs.unfinished(threadId))[0])

@@ -49,7 +49,7 @@ onEachDatabase(t, async (t, { units, ask }) => {
 
   for (const statistics of ['without', 'with']) {
     t.test(`what many processes ask again and again costs what is unfinished, not what has ended, ${statistics} statistics`, async (t) => {
-      // kill: leave the status out of `heads` in lib/storage/queue-store.ts and out of the policy `unfinished_runs`
+      // kill: leave the status out of `heads` in lib/storage/queue-store.ts and out of the policy `unfinished_runs` (0002-row-level-security.ts)
       if (statistics === 'with') await ask('analyze threadline.runs; analyze threadline.threads')
       const claimable = await planOf(async (units) => await createQueueStore(units).claimable({ limit: 20, waitedMs: 1_000 }))
       const depth = await planOf(async (units) => await createQueueStore(units).depth())

@@ -71,21 +71,23 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     // kill: leave the attempt out of `append_events` of lib/storage/migrations/0007-message-tree-end.ts (events), and of 0010-queue-steps.ts (steps)
     const alice = newcomer()
     const stale = await claimed(alice)
+    const early = deltaOf(stale)
+    await events.append([early])
     await lapse(alice, stale)
     const next = await claim(alice, stale.threadId, second)
     if (next === undefined) throw new Error('Its lease was over')
     const step = { key: 'tool:1', body: 'stale' }
 
-    const refused = await events.append([{ ...deltaOf(stale), step }, deltaOf(next), completionOf(stale)])
+    const refused = await events.append([{ ...deltaOf(stale), step }, deltaOf(next), completionOf(stale), { ...early, step }])
 
-    t.same(refused, [{ refused: active }, { sequence: 1 }, { refused: active }])
+    t.same(refused, [{ refused: active }, { sequence: 2 }, { refused: active }, { sequence: 1 }])
     t.same(await as(alice, async () => await queue.steps(stale.runId)), [])
-    t.same(await events.append([{ ...deltaOf(next), step }]), [{ sequence: 2 }])
+    t.same(await events.append([{ ...deltaOf(next), step }]), [{ sequence: 3 }])
     t.same(await as(alice, async () => await queue.steps(stale.runId)), [step])
   })
 
   t.test('a lease is renewed for what the worker still has, and for nothing else', async (t) => {
-    // kill: leave the worker, the attempt or the status out of `held` in lib/storage/queue-store.ts
+    // kill: leave the worker or the attempt out of `held` in lib/storage/queue-store.ts
     const [alice, bob] = [newcomer(), newcomer()]
     const [hers, his, lost, ended, foreign] = [await claimed(alice), await claimed(bob), await claimed(alice), await claimed(bob), await claimed(bob, second)]
     await lapse(alice, lost)

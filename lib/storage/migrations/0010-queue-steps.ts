@@ -35,8 +35,8 @@ async function createRunSteps (db: Kysely<unknown>): Promise<void> {
 
 /**
  * Appends a batch, and the steps that some of its events bring with them: `item` names the event. The append has locked the rows of the threads, so
- * a run is still what it is here when the steps are stored. A step of an event that was refused is not stored, nor one of a run that has
- * ended, in this very batch perhaps; of one that is stored already the first stays.
+ * what is stored is what the append itself goes by: a step of a run that is running, in the attempt that it is in, when the whole batch is stored.
+ * Of a step that is stored already the first stays.
  */
 async function createAppendEvents (db: Kysely<unknown>): Promise<void> {
   await sql`create type threadline.new_step as (item integer, key text, body text)`.execute(db)
@@ -45,21 +45,14 @@ async function createAppendEvents (db: Kysely<unknown>): Promise<void> {
     returns table (item integer, sequence bigint, refused text) language plpgsql as $$
     #variable_conflict use_column
     declare
-      accepted integer[] := '{}';
       step record;
     begin
-      for item, sequence, refused in select a.item, a.sequence, a.refused from threadline.append_events(batch) a loop
-        if refused is null then
-          accepted := array_append(accepted, item);
-        end if;
-        return next;
-      end loop;
-
+      return query select a.item, a.sequence, a.refused from threadline.append_events(batch) a;
       for step in
         select e.user_id, e.thread_id, e.run_id, e.attempt, s.key, s.body
         from jsonb_populate_recordset(null::threadline.new_step, steps) s
         join jsonb_populate_recordset(null::threadline.new_event, batch) e on e.item = s.item
-        where s.item = any (accepted) order by s.item
+        order by s.item
       loop
         perform set_config('threadline.user_id', step.user_id, true);
         insert into threadline.run_steps (run_id, key, thread_id, user_id, body)
