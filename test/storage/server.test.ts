@@ -9,7 +9,7 @@ import { createUnitsOfWork } from '../../lib/storage/unit-of-work.ts'
 import { createStorage } from '../../lib/storage/open-storage.ts'
 import { createArrivals } from '../support/arrivals.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
-import { as, newcomer } from '../support/storage-databases.ts'
+import { as, lease, newcomer, runningRun } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 
 const needsServer = { skip: process.env['TEST_DATABASE_URL'] === undefined && 'needs a server, named by TEST_DATABASE_URL' }
@@ -92,4 +92,26 @@ t.test('a server that stops answering in the middle of a unit is given up', need
   await t.rejects(units.asSystem(async (unit) => await unit.lastRows(sql`select pg_sleep(2)`)), unavailable)
 
   t.same(await units.asSystem(async (unit) => await unit.lastRows(sql`select 1 as x`)), [{ x: 1 }])
+})
+
+// Kill: no `skip locked` in `renewal` of lib/storage/queue-store.ts.
+t.test('a lease is renewed without waiting for a run that is just about to end, which is answered all the same', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const storage = await createStorage({ databaseUrl: url })
+  t.teardown(async () => { await storage.close() })
+  const pool = openPool({ url, size: 2 }, undefined)
+  t.teardown(async () => { await pool.end() })
+  const units = createUnitsOfWork(pool, { statementTimeoutMs: 5_000, lockTimeoutMs: 5_000 })
+  const alice = newcomer()
+  const [ending, other] = [await runningRun(storage, alice), await runningRun(storage, alice)]
+
+  const renewed = await as(alice, async () => await units.asUser(async (unit) => {
+    await unit.rows(sql`update threadline.runs set error = 'x' where run_id = ${ending.runId} and user_id = ${alice.userId}`)
+    const asked = performance.now()
+    const answer = await storage.queue.renew(lease, [ending, other])
+    t.ok(performance.now() - asked < 2_000, 'it has not waited for the lock')
+    return answer
+  }))
+
+  t.same(new Set(renewed.map(({ runId }) => runId)), new Set([ending.runId, other.runId]))
 })
