@@ -17,7 +17,7 @@ const readyLimitMs = 1_000
 export default fp(async function metrics (app) {
   const { agents, bus, config, engine, eventLog, gateway, storage } = app
   const {
-    connections, users, followedThreads, unreadBytes, activeRuns, waitingRuns, slotsTaken, slotLimit, waitingEvents, busDoubtful, ready
+    connections, users, followedThreads, unreadBytes, activeRuns, waitingRuns, slotsTaken, slotLimit, waitingEvents, busDoubtful, queueDepth, ready
   } = metricDefinitions
 
   startAtZero(agents.agents.map(({ name }) => name))
@@ -32,7 +32,8 @@ export default fp(async function metrics (app) {
     observe(slotLimit, () => ({ value: config.maxConcurrentRuns })),
     observe(waitingEvents, () => ({ value: eventLog.waiting })),
     observe(busDoubtful, () => ({ value: bus.doubtful ? 1 : 0 })),
-    observe(ready, async () => ({ value: await answers(() => storage.ping()) ? 1 : 0 }))
+    observe(queueDepth, async () => Object.entries(await inTime(() => storage.queue.depth()) ?? {}).map(([state, value]) => ({ value, labels: { state } }))),
+    observe(ready, async () => ({ value: await inTime(async () => { await storage.ping(); return true }) === true ? 1 : 0 }))
   ]
   const stopMeasuring = gateway.onSent(measureDelivery)
   // Not taken away: a run that ends while the server closes is counted as well, and the listener goes with its engine.
@@ -48,12 +49,12 @@ export default fp(async function metrics (app) {
   })
 }, { name: 'metrics', fastify: '5.x', dependencies: ['config', 'storage', 'bus', 'event-log', 'agents', 'engine', 'gateway'] })
 
-async function answers (ask: () => Promise<void>): Promise<boolean> {
+/** Undefined when it fails, or takes longer than a storage may that is ready. */
+async function inTime<T> (ask: () => Promise<T>): Promise<T | undefined> {
   const limit = new AbortController()
-  const answered = ask().then(() => true, () => false)
-  const late = delay(readyLimitMs, false, { signal: limit.signal }).catch(() => false)
+  const late = delay(readyLimitMs, undefined, { signal: limit.signal }).catch(() => undefined)
   try {
-    return await Promise.race([answered, late])
+    return await Promise.race([ask().catch(() => undefined), late])
   } finally {
     limit.abort()
   }

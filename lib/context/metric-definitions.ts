@@ -33,6 +33,7 @@ export const metricDefinitions = {
   waitingRuns: { name: 'threadline.run.waiting', unit: '{run}', description: 'Runs that wait for a slot' },
   slotsTaken: { name: 'threadline.run.slot.usage', unit: '{slot}', description: 'Slots that are taken' },
   slotLimit: { name: 'threadline.run.slot.limit', unit: '{slot}', description: 'Slots that there are' },
+  queueDepth: { name: 'threadline.queue.depth', unit: '{run}', description: 'Runs of all nodes that wait in the queue, and that are executed' },
   startedRuns: { name: 'threadline.run.started', unit: '{run}', description: 'Runs that have begun to work' },
   endedRuns: { name: 'threadline.run.ended', unit: '{run}', description: 'Runs whose end is stored, by how they ended' },
   runDuration: {

@@ -4,7 +4,7 @@ import type { MetricDefinition } from '../context/metric-definitions.ts'
 
 export interface Observation { readonly value: number, readonly labels?: Attributes }
 
-type Read = () => Observation | readonly Observation[] | Promise<Observation>
+type Read = () => Observation | readonly Observation[] | Promise<Observation | readonly Observation[]>
 
 /** What is observed under one name, by however many servers in this process, and the instrument that asks for it. */
 interface Observed {

@@ -80,7 +80,7 @@ function createQueuedEngine (
     threads,
     messages,
     agents: createAgentRegistry({ agents: [agent], models: createModelRegistry({ model: 'local' }) }),
-    log: { ...log, append: log.append, follow: () => () => {}, stand () {}, read: async () => [], followed: 0, waiting: 0, forget () {}, close: async () => {} },
+    log: { ...log, append: log.append, follow: () => () => {}, read: async () => [], stand () {}, followed: 0, waiting: 0, forget () {}, close: async () => {} },
     slots: new Slots(4),
     logger,
     runTimeoutMs: 60_000,

@@ -203,7 +203,7 @@ t.test('several servers in one process are added up, and each is forgotten when 
 
 t.test('labels are words of the code, and never an id', async (t) => {
   const measured = await metrics.read()
-  const labels = new Set(['transport', 'reason', 'type', 'outcome', 'agent', 'status', 'mode', 'hop', 'kind', 'witness'])
+  const labels = new Set(['transport', 'reason', 'type', 'outcome', 'agent', 'status', 'mode', 'hop', 'kind', 'witness', 'state', 'bus', 'direction', 'audience'])
   const conventional = /^(gen_ai|error|http|url|network|server)\./
   const users = ['ann', 'ben', 'cleo', 'dan', 'eve', 'flo', 'gus', 'hal']
 
