@@ -177,11 +177,11 @@ const typesOf = (events: readonly ThreadEvent[]): readonly string[] => events.ma
 const countOf = (events: readonly ThreadEvent[], type: ThreadEvent['type']): number => events.filter((event) => event.type === type).length
 
 /** What the next attempt need not do: tools that have run, and models that have been asked. */
-async function sparedBy ({ crashing }: Scene): Promise<{ readonly tools: number, readonly asks: number }> {
+async function sparedBy ({ crashing }: Scene): Promise<{ readonly tools: number, readonly asks: number, readonly stages: number }> {
   const steps = await crashing.steps()
   const tools = steps.filter(({ key, body }) => key.startsWith('tool:') && !JSON.stringify(body).includes('"unknown"')).length
   const asks = steps.filter(({ key }) => key.startsWith('model:') || key === 'stage:in-stages/1-of-model').length // a stage has its last answer
-  return { tools, asks }
+  return { tools, asks, stages: steps.filter(({ key }) => key.startsWith('stage:')).length }
 }
 
 /** The run dies after so many events, and goes on. False when it had ended before. */
@@ -196,6 +196,7 @@ async function dieOnce (t: Test, database: TestDatabase, expected: Expected, eve
 
   const name = `${expected.agent} after ${events} events`
   t.equal(told.length, events, name)
+  t.equal(spared.stages, told.filter((event) => isEvent(event, 'agent_thinking') && event.payload.message.startsWith('Handing on')).length, name)
   t.same(await faultsOf(scene, expected), [], name)
   t.equal(ended?.content, await crashing.answer(), name)
   t.match((await crashing.told())[events], events === 0 ? { type: 'agent_started' } : { type: 'agent_resumed', payload: { attempt: 2 } }, name)
@@ -220,7 +221,11 @@ onEachDatabase(t, async (t, database) => {
       await fc.assert(fc.asyncProperty(deaths, async (lives) => {
         const scene = await play(database, expected)
         let ended
-        for (const events of lives) ended ??= await scene.crashing.attempt(events)
+        for (const events of lives) {
+          ended ??= await scene.crashing.attempt(events)
+          // kill: no `agent_resumed` in lib/storage/thread-state.ts
+          if (ended === undefined && await scene.crashing.said() !== readAll(await scene.crashing.told())) throw new Error('The state says something else')
+        }
         if (ended === undefined) await scene.crashing.attempt()
         const faults = await faultsOf(scene, expected)
         if (faults.length > 0) throw new Error(faults.join(', '))
