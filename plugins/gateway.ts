@@ -28,7 +28,7 @@ export default fp(async function gateway (app) {
   const gateway = createGateway({
     tools: { storage, agents, engine, signer, defaultAgent, maxWaitingRuns, reportIsolation: isolation.report },
     log,
-    ...app.node.hasPeers ? { bus: app.bus, sharedLimits: { store: storage.limits } } : {},
+    ...app.node.hasPeers ? { bus: app.bus, sharedLimits: { redis: app.redis, store: storage.limits } } : {},
     logger,
     limits: { ...limitsOf(config), tokenNoticeMs, closeTimeoutMs },
     verifyToken: authentication.verifyToken
@@ -46,7 +46,7 @@ export default fp(async function gateway (app) {
       socket.close(closeCodes[reason], reason)
     }
   })
-}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage', 'bus', 'event-log', 'agents', 'engine', 'authentication', 'isolation'] })
+}, { name: 'gateway', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage', 'redis', 'bus', 'event-log', 'agents', 'engine', 'authentication', 'isolation'] })
 
 /** For what was found after the upgrade, when no status can be given: two handshakes may both have found room for the last connection. */
 function reasonOf (err: unknown): CloseReason {

@@ -176,9 +176,10 @@ interface Parts {
   readonly open: Map<Connection, Promise<void>>
 }
 
-function createWindow ({ logger, sharedLimits, limits: { messagesPerWindow: limit, messageWindowMs: windowMs } }: GatewayOptions): FrameLimit {
+function createWindow ({ logger, sharedLimits, tools: { storage: { epoch } }, limits }: GatewayOptions): FrameLimit {
+  const { messagesPerWindow: limit, messageWindowMs: windowMs } = limits
   const local = new MessageWindow({ limit, windowMs })
-  return sharedLimits === undefined ? local : new SharedWindow({ ...sharedLimits, local, limit, windowMs, logger })
+  return sharedLimits === undefined ? local : new SharedWindow({ ...sharedLimits, local, limit, windowMs, logger, service: epoch })
 }
 
 /** After so many heartbeats without a word, what another node has said of its connections does not count any more. */

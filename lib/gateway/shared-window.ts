@@ -20,6 +20,8 @@ export interface SharedWindowOptions {
   readonly windowMs: number
   readonly redis?: ScriptRunner | undefined
   readonly store: LimitStore
+  /** What its nodes have in common and no other service has, which may use the same Redis. */
+  readonly service: string
   readonly logger: Logger
   /** How long an answer may take; 500 ms without it. */
   readonly answerMs?: number
@@ -92,8 +94,8 @@ export class SharedWindow implements FrameLimit {
   }
 
   async #askRedis (redis: ScriptRunner, userId: UserId): Promise<boolean> {
-    const { limit, windowMs } = this.#options
-    const key = createHash('sha256').update(userId).digest('base64url')
+    const { limit, windowMs, service } = this.#options
+    const key = createHash('sha256').update(JSON.stringify([service, windowMs, userId])).digest('base64url')
     return await redis.eval(script, [`threadline:window:{${key}}`], [String(limit), String(windowMs), randomUUID()]) === 1
   }
 

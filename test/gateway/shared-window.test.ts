@@ -1,9 +1,13 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
+import { RedisConnection } from '../../lib/events/redis-connection.ts'
 import { MessageWindow } from '../../lib/gateway/message-window.ts'
 import { SharedWindow, type ScriptRunner } from '../../lib/gateway/shared-window.ts'
 import { reservedUserPrefix, toUserId } from '../../lib/protocol/ids.ts'
 import type { LimitStore } from '../../lib/storage/storage.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
+import { within } from '../support/within.ts'
 
 const [alice, bob] = [toUserId('alice'), toUserId('bob')]
 const [limit, windowMs] = [4, 60_000]
@@ -24,7 +28,7 @@ function createStore (admit?: LimitStore['admit']): LimitStore & { readonly aske
 function startNode (store: LimitStore, redis?: ScriptRunner) {
   const logger = createSilentLogger()
   const local = new MessageWindow({ limit, windowMs })
-  return { window: new SharedWindow({ local, limit, windowMs, store, redis, logger, answerMs: 100 }), local, logger }
+  return { window: new SharedWindow({ local, limit, windowMs, store, redis, logger, service: 'test', answerMs: 100 }), local, logger }
 }
 
 const admitAll = async (window: SharedWindow, users: readonly (typeof alice)[]): Promise<readonly boolean[]> =>
@@ -108,5 +112,29 @@ t.test('users of the service itself are not counted', async (t) => {
   const { window } = startNode(store)
 
   t.same(Array.from({ length: 10 }, () => window.admit(toUserId(`${reservedUserPrefix}a`))), Array.from({ length: 10 }, () => true))
+  t.same(store.asked, [])
+})
+
+const redisUrl = process.env['TEST_REDIS_URL']
+
+// kill: the script counts what it refuses, or removes nothing that is over.
+t.test('in Redis the window slides, for each user alone, and a refused frame is not counted', { skip: redisUrl === undefined && 'it needs the server of TEST_REDIS_URL' }, async (t) => {
+  const redis = new RedisConnection({ url: redisUrl ?? '', logger: createSilentLogger() })
+  t.teardown(async () => { await redis.close() })
+  await within('Redis to be up', (async () => { while (!redis.up) await delay(5) })())
+  const users = [toUserId(`one-${randomUUID()}`), toUserId(`other-${randomUUID()}`)] as const
+  const slidingMs = 4_000
+  const store = createStore(async () => { throw new Error('Redis was not asked') })
+  const start = (service: string) => new SharedWindow({ local: new MessageWindow({ limit: 100, windowMs: slidingMs }), limit: 3, windowMs: slidingMs, store, redis, logger: createSilentLogger(), service })
+  const [a, b, stranger] = [start('one'), start('one'), start('another')]
+  const admit = async (window: SharedWindow, count: number, user: typeof alice): Promise<readonly boolean[]> => await admitAll(window, Array.from({ length: count }, () => user))
+
+  t.same(await admit(a, 1, users[0]), [true])
+  await delay(slidingMs / 2) // by the clock of Redis, which nobody else can move
+  t.same(await admit(b, 3, users[0]), [true, true, false])
+  t.same(await admit(b, 4, users[1]), [true, true, true, false])
+  t.same(await admit(stranger, 3, users[0]), [true, true, true], 'another service on the same Redis has its own')
+  await delay(slidingMs / 2 + 20)
+  t.same(await admit(a, 2, users[0]), [true, false], 'one has left, not all')
   t.same(store.asked, [])
 })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { connectAt, openAt, post, startSingleNode, tokenOf, type SingleNode } from '../support/single-node.ts'
@@ -13,11 +13,15 @@ import { within } from '../support/within.ts'
 // Two gateways and a worker over one database server, each with its own address, and clients on all of them.
 
 const keys = randomBytes(32).toString('hex')
-const database = await createThrowawayDatabase({ migrated: true })
-if (database === undefined) t.plan(0, 'several nodes need the server of TEST_DATABASE_URL')
-else await run(database.url)
+const redisUrl = process.env['TEST_REDIS_URL']
+const withoutServer = process.env['TEST_DATABASE_URL'] === undefined && 'several nodes need the server of TEST_DATABASE_URL'
+const withoutRedis = withoutServer !== false ? withoutServer : redisUrl === undefined && 'it needs the server of TEST_REDIS_URL'
 
-async function run (databaseUrl: string): Promise<void> {
+t.test('over the database alone', { skip: withoutServer }, async (t) => { await run(t, {}) })
+t.test('with Redis beside it', { skip: withoutRedis }, async (t) => { await run(t, { REDIS_URL: redisUrl }) })
+
+async function run (t: Test, env: Readonly<Record<string, string | undefined>>): Promise<void> {
+  const database = await createThrowawayDatabase({ migrated: true })
   t.teardown(async () => { await database?.drop() })
   const gated = createGatedAgent()
   const canary = watchCanary(t)
@@ -30,7 +34,7 @@ async function run (databaseUrl: string): Promise<void> {
     return await startSingleNode({
       agents: [gated.agent],
       env: {
-        DATABASE_URL: databaseUrl, DATABASE_POOL_SIZE: 4, THREADLINE_ROLE: role, SIGNING_KEYS: keys, DEFAULT_AGENT: 'echo', TITLE_MODEL: 'off',
+        ...env, DATABASE_URL: database?.url, DATABASE_POOL_SIZE: 4, THREADLINE_ROLE: role, SIGNING_KEYS: keys, DEFAULT_AGENT: 'echo', TITLE_MODEL: 'off',
         MESSAGES_PER_WINDOW: 30, MESSAGE_WINDOW_MS: 600_000, MAX_CONNECTIONS_PER_USER: 4, THREADLINE_CANARY: 'on', THREADLINE_CANARY_INTERVAL_MS: 3_600_000
       }
     })
