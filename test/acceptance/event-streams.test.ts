@@ -8,6 +8,7 @@ import { newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import { defineTool } from '../../lib/tools/define-tool.ts'
 import { checkEvent } from '../support/conformance-record.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
+import { knownEverywhere } from '../support/known-everywhere.ts'
 import { listener } from '../support/listener.ts'
 import { startServer } from '../support/start-server.ts'
 import { readThread } from '../support/stored-thread.ts'
@@ -102,7 +103,7 @@ t.test('G90 G91 G96 a reader that is cut off again and again, and comes back wit
     reader.drop()
     await reader.closed
     seen.push(...reader.runEvents)
-    lastEventId = reader.lastEventId
+    if (reader.lastEventId !== '') lastEventId = reader.lastEventId // who was told nothing with an id keeps the one that it had
     ends += reader.ofType('agent_completed').length
     if (cuts > 1_000) return t.fail('it never comes to an end')
   }
@@ -220,7 +221,7 @@ t.test('K132 D43 the thread of another user, an unknown and a deleted one cannot
   }
   t.same((await owner.settled()).length, owner.events.length)
   t.equal((await readThread(storage, 'owner', foreign)).runs.length, 1)
-  t.same(gateway.load, before)
+  t.same({ ...gateway.load, windows: before.windows }, before) // housekeeping forgets those of silent users at any time
   t.same(server.violations, [])
 })
 
@@ -247,6 +248,7 @@ t.test('H106 readers and sockets are counted together; who leaves makes room', a
   const many = await listener(t, server, 'many')
   const readers = await Promise.all([1, 2, 3].map(() => many.follow(thread)))
   const socket = await server.connect('many', { thread })
+  await knownEverywhere(server, 'many', thread, 4)
 
   const refused = [
     await many.ask(`/v1/threads/${thread}/events`),
@@ -263,6 +265,7 @@ t.test('H106 readers and sockets are counted together; who leaves makes room', a
   const before = socket.events.length
   readers[0]?.drop()
   await socket.until('presence', ({ payload }) => payload.connections === 3, before)
+  await knownEverywhere(server, 'many', thread, 3)
   t.ok(await many.follow(thread))
 })
 

@@ -15,6 +15,7 @@ import { checkRunEvents } from '../../lib/protocol/run-rules.ts'
 import type { AppendedEvent, Storage } from '../../lib/storage/storage.ts'
 import { defineTool } from '../../lib/tools/define-tool.ts'
 import { assembleServer } from '../support/assembled-server.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { createOddValues } from '../support/odd-values.ts'
 import { endOfRun, untilSessions } from '../support/run-end.ts'
@@ -158,7 +159,7 @@ const { storage, engine, gateway } = server.app
 
 /** A server that executes one run at a time. */
 const narrow = await startServer(t, {
-  agents: [caller, gated.agent, ...wayward.endless], models: wayward.models, env: { MAX_CONCURRENT_RUNS: 1 }
+  agents: [caller, gated.agent, ...wayward.endless], models: wayward.models, env: { MAX_CONCURRENT_RUNS: 1 }, only: fewerNodes.slots
 })
 
 interface Chat { readonly user: string, readonly thread: ThreadId, readonly socket: TestSocket }

@@ -11,6 +11,7 @@ import { newThreadId, toConnectionId, toUserId, type ConnectionId, type ThreadId
 import type { RunStore, ThreadState } from '../../lib/storage/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { inSeconds, secretEnvironment, signToken } from '../support/authentication.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { startGateway } from '../support/start-gateway.ts'
 import { startServer, type TestServer } from '../support/start-server.ts'
 import { openSocket, TestSocket, type Refusal } from '../support/test-socket.ts'
@@ -24,6 +25,7 @@ const windowMs = 2_000
 const quiet = defineAgent({ name: 'quiet', async * run () { yield { type: 'text', text: 'noted' } } })
 const server = await startServer(t, { agents: [quiet], env: { DEFAULT_AGENT: 'quiet', MAX_OUTBOX_BYTES: maxOutboxBytes } })
 const strict = await startServer(t, {
+  only: fewerNodes.connectionLimit,
   env: {
     ...secretEnvironment,
     MAX_CONNECTIONS_PER_USER: 2,

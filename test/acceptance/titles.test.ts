@@ -3,6 +3,7 @@ import t from 'tap'
 import threadline from '../../app.ts'
 import { attributes } from '../../lib/context/attributes.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { createScriptedModel } from '../support/scripted-model.ts'
 import { startServer } from '../support/start-server.ts'
 import { asUser } from '../support/stored-thread.ts'
@@ -10,7 +11,7 @@ import type { TestSocket } from '../support/test-socket.ts'
 import { traceIdOf } from '../support/trace-of.ts'
 
 const titler = createScriptedModel('titler')
-const server = await startServer(t, { models: { titler: titler.model }, env: { TITLE_MODEL: 'titler', TITLE_TIMEOUT_MS: 600_000 } })
+const server = await startServer(t, { models: { titler: titler.model }, env: { TITLE_MODEL: 'titler', TITLE_TIMEOUT_MS: 600_000 }, only: fewerNodes.titles })
 const { storage } = server.app
 
 const callAbout = (text: string) => titler.calls.next((call) => call.asked.includes(text))

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { canaryUsers } from '../../lib/canary/canary-users.ts'
 import { PgliteDatabase } from '../../lib/storage/pglite-database.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { startServer } from '../support/start-server.ts'
 import { startService } from '../support/start-service.ts'
 import { onEmbedded, type TestDatabase } from '../support/storage-databases.ts'
@@ -45,7 +46,7 @@ t.test('what canaries leave when the service is killed in the middle of a round 
   })
 
   const canary = watchCanary(t)
-  const server = await startServer(t, { env: { DATABASE_URL: undefined, DATA_DIR: folder, THREADLINE_CANARY: 'on', THREADLINE_CANARY_INTERVAL_MS: 3_600_000 } })
+  const server = await startServer(t, { only: fewerNodes.folder, env: { DATABASE_URL: undefined, DATA_DIR: folder, THREADLINE_CANARY: 'on', THREADLINE_CANARY_INTERVAL_MS: 3_600_000 } })
   if (canary.rounds.length === 0) await canary.next()
   await server.close()
 

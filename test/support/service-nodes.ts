@@ -11,7 +11,7 @@ export interface LogLine { readonly level: number, readonly msg: string, readonl
 
 export interface NodesOptions extends Omit<AppOptions, 'env'> {
   readonly env?: Readonly<Record<string, string | number | undefined>>
-  /** Fewer nodes of a role than the cluster has, for a test that is about one of them. Elsewhere there is one process anyway. */
+  /** Fewer nodes of a role than the cluster has (`fewer-nodes.ts` says why). Elsewhere there is one process anyway. */
   readonly only?: { readonly gateways?: 1, readonly workers?: 1, readonly process?: 1 }
 }
 
@@ -42,7 +42,7 @@ export async function startNodes (options: NodesOptions): Promise<ServiceNodes> 
   const opened = new AsyncDisposableStack()
   try {
     const layout = layoutOf(options.only)
-    const shared = await sharedEnv(opened)
+    const shared = await sharedEnv(opened, options.only)
     const log: LogLine[] = []
     const start = async (role: string) => await startNode(log, { ...options, env: { ...shared, ...quiet, THREADLINE_ROLE: role, ...options.env } })
     // Closed last: what the gateways still ask for is done.
@@ -72,12 +72,12 @@ function layoutOf (only: NodesOptions['only'] = {}): { readonly workers: readonl
   }
 }
 
-async function sharedEnv (opened: AsyncDisposableStack): Promise<Env> {
+async function sharedEnv (opened: AsyncDisposableStack, only: NodesOptions['only']): Promise<Env> {
   if (topology === 'embedded') return { DATA_DIR: 'memory' }
   const database = await createThrowawayDatabase({ migrated: true })
   if (database === undefined) throw new Error('TEST_DATABASE_URL is not set')
   opened.defer(database.drop)
-  if (topology === 'postgres') return { DATABASE_URL: database.url }
+  if (topology === 'postgres' || only?.process === 1) return { DATABASE_URL: database.url }
   return {
     DATABASE_URL: database.url,
     DATABASE_POOL_SIZE: 5,
