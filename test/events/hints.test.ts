@@ -20,6 +20,7 @@ type Step =
   | { readonly kind: 'follow' | 'leave', readonly node: number, readonly thread: number }
   | { readonly kind: 'fate', readonly fate: Fate }
   | { readonly kind: 'wait', readonly ms: number }
+  | { readonly kind: 'settle' }
 
 type Fate = 'kept' | 'lost' | 'doubled' | 'delayed' | 'bare'
 
@@ -27,7 +28,8 @@ const steps: fc.Arbitrary<readonly Step[]> = fc.array(fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('append' as const), node: fc.nat(1), thread: fc.nat(2), count: fc.integer({ min: 1, max: 5 }) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('follow' as const, 'leave' as const), node: fc.nat(1), thread: fc.nat(2) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('fate' as const), fate: fc.constantFrom<Fate>('kept', 'lost', 'doubled', 'delayed', 'bare') }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.nat(12) }) }
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.nat(12) }) },
+  { weight: 3, arbitrary: fc.constant({ kind: 'settle' as const }) }
 ), { minLength: 5, maxLength: 40 })
 
 const seed = Number(process.env['SEED'] ?? Math.trunc(Math.random() * 2 ** 31))
@@ -117,6 +119,7 @@ async function play (story: readonly Step[], storage: Storage): Promise<void> {
   for (const step of story) {
     if (step.kind === 'fate') fate = step.fate
     else if (step.kind === 'wait') await delay(step.ms)
+    else if (step.kind === 'settle') await Promise.all([...appends, ...standing])
     else {
       const { log, run, key } = chosen(step.node, step.thread)
       if (step.kind === 'append') {
