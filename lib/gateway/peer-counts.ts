@@ -19,6 +19,9 @@ export interface PeerCountsOptions {
   readonly now?: () => number
 }
 
+/** When two nodes have not heard each other, this is how long they may take to find out. */
+const refreshesUntilLoud = 4
+
 /** By then a subscription that takes a round trip stands. */
 const askAgainMs = 300
 
@@ -35,6 +38,7 @@ export class PeerCounts {
   #joined = new Set<Key>()
   #timer: NodeJS.Timeout | undefined
   #version = 0
+  #refreshed = 0
 
   constructor (options: PeerCountsOptions) {
     this.#options = options
@@ -77,11 +81,13 @@ export class PeerCounts {
     this.#joined.delete(keyOf(threadId))
   }
 
-  /** Forgets what has expired, and says all numbers of this node once more. */
+  /** Forgets what has expired, and says the numbers of this node once more; seldom where nobody else has said one, which is so in most threads. */
   async refresh ({ ask = false } = {}): Promise<void> {
+    this.#refreshed += 1
+    const isLoud = ask || this.#refreshed % refreshesUntilLoud === 0
     await this.#options.relay.forEach((threadId) => {
       this.#expire(threadId)
-      this.tell(threadId, ask)
+      if (isLoud || (this.#peers.get(keyOf(threadId))?.size ?? 0) > 0) this.tell(threadId, ask)
     })
   }
 

@@ -34,7 +34,7 @@ async function run (t: Test, env: Readonly<Record<string, string | undefined>>):
     return await startSingleNode({
       agents: [gated.agent],
       env: {
-        ...env, DATABASE_URL: database?.url, DATABASE_POOL_SIZE: 4, THREADLINE_ROLE: role, SIGNING_KEYS: keys, DEFAULT_AGENT: 'echo', TITLE_MODEL: 'off',
+        ...env, DATABASE_URL: database?.url, DATABASE_POOL_SIZE: 4, THREADLINE_ROLE: role, SIGNING_KEYS: keys, DEFAULT_AGENT: 'echo', TITLE_MODEL: 'local',
         MESSAGES_PER_WINDOW: 30, MESSAGE_WINDOW_MS: 600_000, MAX_CONNECTIONS_PER_USER: 4, THREADLINE_CANARY: 'on', THREADLINE_CANARY_INTERVAL_MS: 3_600_000
       }
     })
@@ -119,6 +119,16 @@ async function run (t: Test, env: Readonly<Record<string, string | undefined>>):
     t.same(closes.map(({ code }) => code), [4401, 4401, 4401, 4401])
     t.same(stranger.events.map(({ type }) => type), ['connection_established', 'pong'])
     await stranger.close()
+  })
+
+  t.test('a title that a worker gives is told on every gateway', async (t) => {
+    const [here, there] = [await connect(one, 'tilda'), await connect(other, 'tilda')]
+
+    const created = await here.ask({ type: 'user_message', payload: { content: 'Where do herons sleep?' } })
+    const titled = await Promise.all([here, there].map((socket) => within('the title', socket.until('thread_updated'))))
+
+    for (const { user_id: user, payload } of titled) t.match({ user, payload }, { user: 'tilda', payload: { thread_id: created.thread_id, title: /./ } })
+    await Promise.all([here, there].map(async (socket) => { await socket.close() }))
   })
 
   t.test('a run that is stopped on one gateway ends on the other', async (t) => {
