@@ -5,6 +5,7 @@ import { compareWithDatabase } from './checks/compare-schema.ts'
 import type { Database } from './checks/database.ts'
 import { hearNotifications } from './checks/hear-notifications.ts'
 import { inspectAuthentication, inspectNode, inspectSigningKey } from './checks/inspect-process.ts'
+import { inspectRedis } from './checks/inspect-redis.ts'
 import { inspectRoles } from './checks/inspect-roles.ts'
 import { inspectRowSecurity } from './checks/inspect-row-security.ts'
 import { inspectSettings } from './checks/inspect-settings.ts'
@@ -60,6 +61,7 @@ export async function examine ({ databaseUrl, redisUrl }: DoctorCommand, environ
   found.push(...configuration.databaseUrl === undefined
     ? [findingsOf('Postgres').ok('is not used: the embedded database serves one process')]
     : await examineDatabase(configuration.databaseUrl, configuration, now))
+  if (configuration.redisUrl !== undefined) found.push(...await bounded('Redis', inspectRedis(configuration.redisUrl, now)))
   found.push(
     ...inspectSigningKey(configuration),
     ...await bounded('Authentication', inspectAuthentication(configuration)),

@@ -4,6 +4,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { runDoctor } from '../../bin/doctor/run-doctor.ts'
 import { migrate } from '../../lib/storage/migrate.ts'
+import { findPostgres, startPostgresServer } from '../support/cluster/postgres-server.ts'
 import { asLogin, ownDatabase, serviceUrl, type OwnedDatabase } from '../support/service-login.ts'
 
 const needsServer = { skip: process.env['TEST_DATABASE_URL'] === undefined && 'needs a server, named by TEST_DATABASE_URL' }
@@ -141,6 +142,45 @@ t.test('what cannot be reached is told', async (t) => {
   t.match(of('Postgres'), { outcome: 'failed', message: new RegExp(`127\\.0\\.0\\.1:${port}/nowhere cannot be used`) })
   t.match(of('Telemetry'), { outcome: 'warning', message: /nobody listens at 127\.0\.0\.1:1/ })
   t.match(of('Authentication'), { outcome: 'failed', message: /AUTH_JWKS_URL cannot be read/ })
+})
+
+t.test('Redis is tried by a message there and back, and its clock compared', { skip: needsServer.skip || (process.env['TEST_REDIS_URL'] === undefined && 'needs a Redis, named by TEST_REDIS_URL') }, async (t) => {
+  const { service } = await prepared(t)
+  const redisUrl = process.env['TEST_REDIS_URL'] ?? ''
+  const env = { DATABASE_URL: service, SIGNING_KEYS: 'k'.repeat(32) }
+  const wrong = Object.assign(new URL(redisUrl), { password: 'do-not-tell-this-to-anybody' }).href
+
+  const { code, findings } = await examine({ ...env, REDIS_URL: redisUrl })
+  const late = await examine({ ...env, REDIS_URL: redisUrl }, () => Date.now() + 60_000)
+  const away = await examine({ ...env, REDIS_URL: 'redis://127.0.0.1:1' })
+  const refused = await run(['--redis-url', wrong], env)
+
+  t.equal(code, 0)
+  t.match(findings.find(({ check }) => check === 'Redis'), { outcome: 'ok', message: /[78]\.\d.* carries a message there and back in \d+ ms/ })
+  t.ok(findings.some(({ check, message, outcome }) => check === 'Clocks' && /of Redis/.test(message) && outcome === 'ok'))
+  t.ok(late.findings.some(({ check, message, outcome }) => check === 'Clocks' && /of Redis/.test(message) && outcome === 'failed'))
+  t.equal(away.code, 1)
+  t.match(away.of('Redis'), { outcome: 'failed', message: /127\.0\.0\.1:1 cannot be used/, advice: /REDIS_URL/ })
+  t.equal(refused.code, 1)
+  t.match(refused.out, /✗ Redis +.* cannot be used: .*(WRONGPASS|NOAUTH)/)
+  t.notMatch(refused.out + refused.err, 'do-not-tell-this-to-anybody')
+})
+
+t.test('a role that gets around row-level security, and a login that is a superuser, are found', { skip: findPostgres() === undefined && 'Postgres is not installed' }, async (t) => {
+  const { url } = await startPostgresServer(t)
+  const superuser = Object.assign(new URL(url), { username: 'postgres' }).href
+  const pool = new pg.Pool({ connectionString: superuser, max: 1 })
+  t.teardown(async () => { await pool.end() })
+  const owner = new pg.Pool({ connectionString: url, max: 1 })
+  await migrate(owner)
+  await owner.end()
+  await pool.query('alter role threadline_app bypassrls')
+
+  const { findings, code } = await examine({ DATABASE_URL: superuser })
+  const found = findings.filter(({ outcome }) => outcome === 'failed').map(({ check, message }) => `${check}: ${message}`)
+
+  t.equal(code, 1)
+  t.match(found, [/Roles: threadline_app gets around row-level security/, /Roles: the login postgres is a superuser/, /Policies: .*can be read/])
 })
 
 t.test('without a database there is little to check', async (t) => {

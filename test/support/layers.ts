@@ -37,7 +37,7 @@ const narrow: ReadonlyMap<string, readonly Permission[]> = new Map([
   ['eslint/', []],
   ['client/', [{ place: 'lib/protocol/', typeOnly: true }]],
   ['bin/', [
-    { place: 'client/' }, { place: 'verify/' }, { place: 'lib/errors.ts' }, { place: 'lib/storage/' }, { place: 'lib/auth/' }, { place: 'lib/protocol/', typeOnly: true }
+    { place: 'client/' }, { place: 'verify/' }, { place: 'lib/errors.ts' }, { place: 'lib/storage/' }, { place: 'lib/auth/' }, { place: 'lib/events/' }, { place: 'lib/protocol/', typeOnly: true }
   ]],
   ['agents/', [{ place: 'lib/agents/' }, { place: 'lib/tools/' }, { place: 'lib/context/' }]]
 ])

@@ -38,6 +38,7 @@ export async function findTriedTables (client: pg.ClientBase): Promise<readonly 
 /** By column where a rule of the table wants a certain word, else by type. */
 const values: Readonly<Record<string, string>> = {
   role: "'user'",
+  run_id: "'run_' || $2::uuid || '_' || gen_random_uuid()",
   uuid: 'gen_random_uuid()',
   text: "'doctor'",
   integer: '1',
