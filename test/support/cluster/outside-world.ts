@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createGates } from '../gates.ts'
 import { createArrivals } from '../arrivals.ts'
 import { within } from '../within.ts'
@@ -40,8 +41,8 @@ export interface OutsideWorld {
   release (marker: string, place: Place, node?: string): void
 }
 
-/** Closed with the test. */
-export async function startOutsideWorld (t: Test): Promise<OutsideWorld> {
+/** Closed with the test. Whoever comes to a place is kept there for `pauseMs`. */
+export async function startOutsideWorld (t: Test, { pauseMs = 0 }: { readonly pauseMs?: number } = {}): Promise<OutsideWorld> {
   const effects: Effect[] = []
   const asked: string[] = []
   const held = new Set<string>()
@@ -51,6 +52,7 @@ export async function startOutsideWorld (t: Test): Promise<OutsideWorld> {
   const pass = async (marker: string, place: Place, node: string): Promise<void> => {
     const name = `${place} ${marker}`
     asked.push(name)
+    if (pauseMs > 0) await sleep(pauseMs)
     if (!held.has(name)) return
     arrivals.push({ name, node })
     await Promise.race([gates.passed(name), gates.passed(`${name} ${node}`)])
