@@ -34,7 +34,7 @@ function start (t: Test) {
     settled,
     asAlice: <T>(fn: () => T): T => actingAs('alice', fn),
     pass: (ms: number) => { time += ms },
-    async say (content: object) {
+    say: async (content: object): Promise<void> => {
       otherBus.publish(topic, { kind: 'message', name: 'present', body: { user_id: 'alice', thread_id: thread, content } })
       await settled()
     }
