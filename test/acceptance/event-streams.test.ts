@@ -292,10 +292,10 @@ t.test('G90 G97 an EventSource that is not ours comes back by itself, and has ev
   const greeting = () => new Promise((resolve) => { source.addEventListener('connection_established', resolve, { once: true }) })
 
   await greeting()
-  server.app.server.closeAllConnections() // before it has seen any event of the thread
+  for (const node of server.gateways) node.server.closeAllConnections() // before it has seen any event of the thread
   await socket.chat('2')
   await greeting()
-  server.app.server.closeAllConnections()
+  for (const node of server.gateways) node.server.closeAllConnections()
   const { sequence: last = 0 } = await socket.chat('2')
   await new Promise<void>((resolve) => {
     source.addEventListener('agent_completed', ({ lastEventId }) => { if (lastEventId.endsWith(`:${last}`)) resolve() })

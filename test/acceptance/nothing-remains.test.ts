@@ -26,7 +26,9 @@ const collectGarbage = runInNewContext('gc') as () => void // the flag has just 
 
 const armed = watchTimers()
 /** The files whose timers are the server's own, and stay as long as it does. */
-const housekeeping = ['lib/engine/engine.ts', 'lib/gateway/gateway.ts', 'lib/storage/purge-loop.ts']
+const housekeeping = [
+  'lib/engine/engine.ts', 'lib/events/postgres-bus.ts', 'lib/events/redis-connection.ts', 'lib/gateway/gateway.ts', 'lib/queue/queue-poller.ts', 'lib/storage/purge-loop.ts'
+]
 /** Of each run what must not outlive it. */
 const held: { readonly identity: WeakRef<RunIdentity>, readonly signal: WeakRef<AbortSignal> }[] = []
 const gates = new Map<string, PromiseWithResolvers<void>>()

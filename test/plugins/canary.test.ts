@@ -9,6 +9,7 @@ import type { SentEvent } from '../../lib/gateway/sent-events.ts'
 import { toUserId } from '../../lib/protocol/ids.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { watchCounters } from '../support/counters.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { createScriptedModel } from '../support/scripted-model.ts'
 import { startServer, type TestServer } from '../support/start-server.ts'
 import { watchCanary } from '../support/watch-canary.ts'
@@ -30,7 +31,7 @@ async function storedOf (user: string, { app }: TestServer): Promise<unknown> {
 t.test('canaries find nothing while users chat, and leave nothing behind', async (t) => {
   const counts = watchCounters(t)
   const canary = watchCanary(t)
-  const server = await startServer(t, { env: { ...on, MESSAGES_PER_WINDOW: 1, MESSAGE_WINDOW_MS: 1 } })
+  const server = await startServer(t, { only: fewerNodes.process, env: { ...on, MESSAGES_PER_WINDOW: 1, MESSAGE_WINDOW_MS: 1 } })
   const [alice, bob] = [await server.connect('alice'), await server.connect('bob')]
 
   const rounds = canary.next(20)
@@ -57,7 +58,7 @@ t.test('canaries find nothing while users chat, and leave nothing behind', async
 
 t.test('nothing of a round is kept', async (t) => {
   const canary = watchCanary(t)
-  const server = await startServer(t, { env: { ...on, THREADLINE_CANARY_INTERVAL_MS: 3_600_000 } })
+  const server = await startServer(t, { only: fewerNodes.process, env: { ...on, THREADLINE_CANARY_INTERVAL_MS: 3_600_000 } })
   if (canary.rounds.length === 0) await canary.next()
 
   for (const user of Object.values(canaryUsers)) {
@@ -71,7 +72,7 @@ t.test('nothing of a round is kept', async (t) => {
 t.test('no model is asked for a title of theirs', async (t) => {
   const titler = createScriptedModel('titler')
   const canary = watchCanary(t)
-  await startServer(t, { models: { titler: titler.model }, env: { ...on, TITLE_MODEL: 'titler' } })
+  await startServer(t, { only: fewerNodes.process, models: { titler: titler.model }, env: { ...on, TITLE_MODEL: 'titler' } })
 
   await canary.next(2)
 
@@ -79,7 +80,7 @@ t.test('no model is asked for a title of theirs', async (t) => {
 })
 
 t.test('nobody can be a canary, and nobody else can name their agent', async (t) => {
-  const server = await startServer(t, { env: on })
+  const server = await startServer(t, { only: fewerNodes.process, env: on })
 
   const answer = await fetch(`${server.url}/v1/me`, { headers: { authorization: `Bearer ${await server.token(canaryUsers.a)}` } })
   const opened = await server.open(canaryUsers.a)
@@ -96,7 +97,7 @@ t.test('nobody can be a canary, and nobody else can name their agent', async (t)
 t.test('what is in the wrong place raises the alarm', async (t) => {
   const counts = watchCounters(t)
   const canary = watchCanary(t)
-  const server = await startServer(t, { env: on })
+  const server = await startServer(t, { only: fewerNodes.process, env: on })
   const { gateway } = server.app
   const alice = await server.connect('alice')
   const connectionsOf = (user: string) => actingAs(user, () => [...gateway.registry.getUserConnections()])
@@ -179,7 +180,7 @@ t.test('what is in the wrong place raises the alarm', async (t) => {
 
 t.test('a user who writes what looks like a marker raises nothing', async (t) => {
   const canary = watchCanary(t)
-  const server = await startServer(t, { env: on })
+  const server = await startServer(t, { only: fewerNodes.process, env: on })
   const alice = await server.connect('alice')
   await alice.ask({ type: 'user_message', payload: { content: 'hello', agent: 'echo' } })
 
@@ -191,7 +192,7 @@ t.test('a user who writes what looks like a marker raises nothing', async (t) =>
 
 t.test('a server that closes gives its round up', async (t) => {
   const canary = watchCanary(t)
-  const server = await startServer(t, { env: on })
+  const server = await startServer(t, { only: fewerNodes.process, env: on })
   await nextToCanary(t, server)
   const before = canary.rounds.length
 

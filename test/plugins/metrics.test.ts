@@ -3,6 +3,7 @@ import t from 'tap'
 import { defineAgent } from '../../lib/agents/define-agent.ts'
 import { metricDefinitions } from '../../lib/context/metric-definitions.ts'
 import { runEventTypes } from '../../lib/protocol/events.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { collectMetrics } from '../support/metric-collection.ts'
 import { startServer } from '../support/start-server.ts'
@@ -20,7 +21,7 @@ const talker = defineAgent({
     yield { type: 'text', text: 'done' }
   }
 })
-const server = await startServer(t, { agents: [gated.agent, failing, talker], env: { MAX_OUTBOX_BYTES: 50_000_000 } })
+const server = await startServer(t, { agents: [gated.agent, failing, talker], env: { MAX_OUTBOX_BYTES: 50_000_000 }, only: fewerNodes.process })
 const names = Object.fromEntries(Object.entries(metricDefinitions).map(([key, { name }]) => [key, name])) as Record<keyof typeof metricDefinitions, string>
 
 t.test('what alerts watch is there before anything has happened, and is 0', async (t) => {
@@ -160,7 +161,7 @@ t.test('what a client does not read is shown in bytes, until it has read it', as
 })
 
 t.test('a client that reads too slowly is counted as one that was closed for that', async (t) => {
-  const narrowServer = await startServer(t, { agents: [talker], env: { MAX_OUTBOX_BYTES: 100_000 } })
+  const narrowServer = await startServer(t, { agents: [talker], env: { MAX_OUTBOX_BYTES: 100_000 }, only: fewerNodes.process })
   const thread = await narrowServer.thread('flo')
   const [slow, quick] = [await narrowServer.connect('flo', { thread }), await narrowServer.connect('flo', { thread })]
   slow.raw.pause()
@@ -173,7 +174,7 @@ t.test('a client that reads too slowly is counted as one that was closed for tha
 
 t.test('several servers in one process are added up, and each is forgotten when it closes', async (t) => {
   const alone = await metrics.read()
-  const second = await startServer(t, { agents: [narrow.agent], env: { MAX_CONCURRENT_RUNS: 1 } })
+  const second = await startServer(t, { agents: [narrow.agent], env: { MAX_CONCURRENT_RUNS: 1 }, only: fewerNodes.process })
   const sockets = await Promise.all(['gus', 'hal'].map(async (user) => second.connect(user, { thread: await second.thread(user) })))
   const socket = await server.connect('gus')
 

@@ -2,11 +2,12 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { startServer } from '../support/start-server.ts'
 
 t.test('a request that never ends does not keep the server from closing', async (t) => {
   // kill: the timer in plugins/shutdown.ts
-  const server = await startServer(t)
+  const server = await startServer(t, { only: fewerNodes.closing })
   const { port } = new URL(server.url)
   const half = connect(Number(port), '127.0.0.1')
   await once(half, 'connect')
@@ -22,7 +23,7 @@ t.test('a request that never ends does not keep the server from closing', async 
 })
 
 t.test('a request that comes while the server closes is refused as every other one is', async (t) => {
-  const server = await startServer(t)
+  const server = await startServer(t, { only: fewerNodes.closing })
   const tab = await server.connect('alice')
   const late = connect(Number(new URL(server.url).port), '127.0.0.1')
   await once(late, 'connect')

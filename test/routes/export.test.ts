@@ -4,6 +4,7 @@ import t from 'tap'
 import type { MessageView, RunView, ThreadView } from '../../lib/protocol/events.ts'
 import type { ThreadId } from '../../lib/protocol/ids.ts'
 import type { MessagePage, Storage } from '../../lib/storage/storage.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { httpClient } from '../support/http-client.ts'
 import { startServer } from '../support/start-server.ts'
 import { asUser, readThread } from '../support/stored-thread.ts'
@@ -12,7 +13,7 @@ import { asUser, readThread } from '../support/stored-thread.ts'
 
 interface Exported { readonly exported_at: string, readonly thread: ThreadView, readonly messages: readonly MessageView[], readonly runs: readonly RunView[] }
 
-const server = await startServer(t, { env: { DEFAULT_AGENT: 'echo' } })
+const server = await startServer(t, { env: { DEFAULT_AGENT: 'echo' }, only: fewerNodes.exchanged })
 const { storage } = server.app
 /** Of 104 messages: three pages. */
 const long = await longThread('bert', 52)
@@ -99,7 +100,7 @@ t.test('an export is read no faster than its client takes it, and no further onc
   })
   const token = await server.token('emil')
   const left = Promise.withResolvers<void>()
-  server.app.server.once('request', (_request, response) => { response.once('close', () => { left.resolve() }) })
+  for (const node of server.gateways) node.server.once('request', (_request, response) => { response.once('close', () => { left.resolve() }) })
 
   const response = await begin(thread, token)
   const untaken = await untilStill(() => pages)

@@ -4,6 +4,7 @@ import { hops } from '../../lib/context/hop.ts'
 import type { ServerEvent } from '../../lib/protocol/events.ts'
 import { newRunId, newThreadId } from '../../lib/protocol/ids.ts'
 import type { RunIsolation } from '../../lib/protocol/run-isolation.ts'
+import { fewerNodes } from '../support/fewer-nodes.ts'
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { httpClient, withoutRequestId } from '../support/http-client.ts'
 import { startServer } from '../support/start-server.ts'
@@ -12,7 +13,7 @@ import type { TestSocket } from '../support/test-socket.ts'
 // What the service says of the isolation of a run. Users are named after their case.
 
 const gated = createGatedAgent()
-const server = await startServer(t, { agents: [gated.agent], env: { DEFAULT_AGENT: 'assistant' } })
+const server = await startServer(t, { agents: [gated.agent], env: { DEFAULT_AGENT: 'assistant' }, only: fewerNodes.report })
 
 /** The report, once the spans of the run have ended. */
 async function reportOf (user: string, runId: string): Promise<RunIsolation> {

@@ -12,6 +12,12 @@ export const fewerNodes = {
   slots: { workers: 1 },
   /** Each worker looks for one title of a thread at a time, and the first one that is found stays. */
   titles: { workers: 1 },
+  /** The moments between a gateway's goodbye and its end: on another one, they are other moments. */
+  closing: { gateways: 1 },
+  /** The report of a run tells what the node that is asked has sent. */
+  report: { gateways: 1 },
+  /** The test puts something else in the place of a part of the gateway that is asked. */
+  exchanged: { gateways: 1 },
   /** What is counted, exported or watched is of one process. */
   process: { process: 1 },
   /** A data folder is one process's. */
