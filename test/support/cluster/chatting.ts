@@ -18,15 +18,15 @@ export interface Talker {
   /** Those of them that ask for the tool. */
   readonly written: readonly string[]
   /** The marker of the next message. */
-  next (options?: { readonly tool?: boolean }): { readonly marker: string, readonly content: string }
+  readonly next: (options?: { readonly tool?: boolean }) => { readonly marker: string, readonly content: string }
   /** Sends the next message by one of its clients, and resolves with its run when it is accepted. */
-  say (options?: { readonly tool?: boolean, readonly from?: 0 | 1 }): Promise<string>
+  readonly say: (options?: { readonly tool?: boolean, readonly from?: 0 | 1 }) => Promise<string>
 }
 
 export interface Chatting {
   readonly talkers: readonly Talker[]
   /** Everybody says one thing after the other until `stop`. Resolves when all has been answered; rejects when something was not. */
-  keepTalking (options?: { readonly pauseMs?: number }): { readonly stop: () => Promise<void>, readonly said: () => number }
+  readonly keepTalking: (options?: { readonly pauseMs?: number }) => { readonly stop: () => Promise<void>, readonly said: () => number }
   /** Waits until everybody has been told everything, lets them leave, and reads what is kept. */
   finish (): Promise<History>
 }
