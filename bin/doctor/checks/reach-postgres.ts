@@ -18,12 +18,11 @@ interface Row extends pg.QueryResultRow {
 /** Whether the server is there, of a version that is known to work, and one that can be written to. */
 export async function reachPostgres ({ url, pool }: Database): Promise<readonly Finding[]> {
   try {
-    const startedAt = performance.now()
     const { rows: [row] } = await pool.query<Row>(`
       select current_setting('server_version') as version, current_setting('server_version_num')::integer as number, current_user::text as login,
         current_setting('server_encoding') as encoding, pg_is_in_recovery() as standby, current_setting('transaction_read_only') as readonly`)
     if (row === undefined) throw new Error('The server has answered with nothing')
-    const ms = Math.round(performance.now() - startedAt)
+    const ms = Math.round(await wayThere(pool))
     const reached = `${row.version} at ${placeOf(url)} answers the login ${row.login} in ${ms} ms`
     if (row.number < oldestVersion) return [failed(reached, 'Use Postgres 15 or newer: the policies and functions need it')]
     if (row.standby || row.readonly === 'on') return [failed(`${reached}, and cannot be written to`, 'Name the primary server in DATABASE_URL')]
@@ -32,4 +31,15 @@ export async function reachPostgres ({ url, pool }: Database): Promise<readonly 
   } catch (error) {
     return [failed(`${placeOf(url)} cannot be used: ${reasonOf(error)}`, 'Check address, login and password in DATABASE_URL, and that the server lets this machine in')]
   }
+}
+
+/** In ms, of several questions the fastest: one may meet a machine that is busy with something else. The connection is open. */
+async function wayThere (pool: pg.Pool): Promise<number> {
+  let fastest = Infinity
+  for (let asked = 0; asked < 5; asked++) {
+    const startedAt = performance.now()
+    await pool.query('select 1')
+    fastest = Math.min(fastest, performance.now() - startedAt)
+  }
+  return fastest
 }
