@@ -72,12 +72,14 @@ export interface EngineOptions extends ExecutionOptions {
   readonly outlived: boolean
   /** A run that was begun that often and is to be taken over once more ends instead. */
   readonly maxRunAttempts: number
+  /** How often a node looks for work that it was not told of. A second by default. */
+  readonly pollIntervalMs?: number
 }
 
 const sweepIntervalMs = 60_000
 /** How long an entry of the run registry lives whose thread nobody works on. */
 const entryLifeMs = 600_000
-const pollIntervalMs = 1_000
+const defaultPollIntervalMs = 1_000
 /** How long a run waits for a worker with room before one without takes it. */
 const patienceMs = 1_000
 /** How often the other nodes are told that something waits. */
@@ -98,7 +100,7 @@ export function createEngine (options: EngineOptions): Engine {
     store: options.queue,
     room,
     launch: ({ userId, threadId }) => { enterThread(createIdentity({ userId, threadId }), () => { launchThread(parts) }) },
-    intervalMs: pollIntervalMs,
+    intervalMs: options.pollIntervalMs ?? defaultPollIntervalMs,
     patienceMs,
     hasPeers,
     logger: options.logger

@@ -65,7 +65,7 @@ export class LeaseKeeper {
     let tookMs = 0
     while (this.#held.size > 0 && !signal.aborted) {
       await delay(Math.max(0, intervalMs - tookMs), undefined, { ref: false, signal }).catch(() => undefined)
-      if (signal.aborted) break
+      if (signal.aborted || this.#held.size === 0) break
       const askedAt = this.#now()
       await this.#renew([...this.#held], askedAt)
       tookMs = this.#now() - askedAt

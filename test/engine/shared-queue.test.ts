@@ -31,20 +31,17 @@ async function storyOf (storage: Storage, user: Identity, { threadId }: RunRecor
 
 onEachDatabase(t, async (t, { storage }) => {
   t.test('a run that was queued on a node that executes nothing is executed by a worker, at once', async (t) => {
-    // kill: no `announcer.announce()` in `launch` of lib/engine/engine.ts (the poll finds it a second later)
+    // kill: no `announcer.announce()` in `launch` of lib/engine/engine.ts
     const hub = createInProcessHub()
-    const [gateway, worker] = [await startNode(t, storage, hub, { executes: false }), await startNode(t, storage, hub)]
+    const [gateway, worker] = [await startNode(t, storage, hub, { executes: false }), await startNode(t, storage, hub, { pollIntervalMs: longMs })]
     const user = newcomer('announced')
     const { thread, run } = await enqueue(storage, user, { content: 'announced' })
-    const queuedAt = performance.now()
 
     as(thread, () => { gateway.engine.launch() })
     const halt = await worker.halted.next()
-    const delayMs = performance.now() - queuedAt
     halt.goOn()
     await as(thread, async () => { await gateway.engine.idle(30_000) })
 
-    t.ok(delayMs < 500, `${delayMs} ms`)
     t.match(await as(user, async () => await storage.runs.require(run.runId)), { status: 'completed', attempt: 1 })
     t.same(gateway.engine.load, idle)
   })
@@ -92,15 +89,13 @@ onEachDatabase(t, async (t, { storage }) => {
     const renewals = createArrivals<boolean>()
     let away = false
     const reach = (): void => { if (away) throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE') }
-    const { renew, claimable } = storage.queue
-    const { claimNext } = storage.runs
     const cut = await startNode(t, {
       ...storage,
-      runs: { ...storage.runs, claimNext: async (...asked) => { reach(); return await claimNext(...asked) } },
+      runs: { ...storage.runs, claimNext: async (...asked) => { reach(); return await storage.runs.claimNext(...asked) } },
       queue: {
         ...storage.queue,
-        claimable: async (...asked) => { reach(); return await claimable(...asked) },
-        renew: async (...asked) => { renewals.push(away); reach(); return await renew(...asked) }
+        claimable: async (...asked) => { reach(); return await storage.queue.claimable(...asked) },
+        renew: async (...asked) => { renewals.push(away); reach(); return await storage.queue.renew(...asked) }
       }
     }, hub, { leaseMs: 600 })
     const user = newcomer('cut')
@@ -218,18 +213,15 @@ onEachDatabase(t, async (t, { storage }) => {
     as(thread, () => { ending.engine.launch() })
     const old = await ending.halted.next()
     const behind = await enqueue(storage, user, { content: 'behind', threadId: run.threadId })
-    const other = await startNode(t, storage, hub, { leaseMs: longMs })
+    const other = await startNode(t, storage, hub, { leaseMs: longMs, pollIntervalMs: longMs })
 
     await ending.engine.close(0)
-    const closedAt = performance.now()
     const halt = await other.halted.next()
-    const delayMs = performance.now() - closedAt
     halt.goOn()
     const next = await other.halted.next()
     next.goOn()
     await untilRun(storage, user, behind.run, ended)
 
-    t.ok(delayMs < 900, `${delayMs} ms: it was told, and did not have to look`)
     t.match(old.signal.reason, { how: 'given_back' })
     t.same(await storyOf(storage, user, run), ['agent_started', 'agent_resumed', 'completed', 'agent_started', 'completed'])
     t.same(ending.engine.load, idle)
@@ -299,7 +291,14 @@ onEachDatabase(t, async (t, { storage }) => {
       const hub = createInProcessHub()
       const order: string[] = []
       const begun = createArrivals<string>()
-      const agent = defineAgent({ name: 'brief', async * run ({ content }) { order.push(content); begun.push(content) } })
+      const agent = defineAgent({
+        name: 'brief',
+        async * run ({ content }) {
+          order.push(content)
+          begun.push(content)
+          yield { type: 'thinking', message: 'That is all' }
+        }
+      })
       const gated = createGatedAgent()
       const workers: EngineNode[] = []
       for (let number = 0; number < count; number += 1) {

@@ -9,7 +9,7 @@ import { newConnectionId, newMessageId, newRequestId, newRunId } from '../../lib
 import type { RunRecord } from '../../lib/storage/storage.ts'
 import { watchCounters } from '../support/counters.ts'
 import { enqueue, startNode, untilRun } from '../support/engine-nodes.ts'
-import { testKey, testSigner } from '../support/engine-parts.ts'
+import { testKey, type testSigner } from '../support/engine-parts.ts'
 import { collectSpans } from '../support/spans.ts'
 import { as, newcomer, onEachDatabase, type TestDatabase } from '../support/storage-databases.ts'
 import { readThread } from '../support/stored-thread.ts'

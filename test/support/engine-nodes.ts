@@ -18,7 +18,7 @@ export interface EngineNode extends Pick<HaltingAgent, 'halted'> {
   readonly logger: ReturnType<typeof createSilentLogger>
 }
 
-export interface NodeOptions extends Partial<Pick<EngineOptions, 'executes' | 'hasPeers' | 'queue' | 'maxRunAttempts' | 'signer'>> {
+export interface NodeOptions extends Partial<Pick<EngineOptions, 'executes' | 'hasPeers' | 'queue' | 'maxRunAttempts' | 'signer' | 'pollIntervalMs'>> {
   readonly leaseMs?: number
   readonly slots?: number
   readonly agents?: readonly Agent[]
@@ -34,7 +34,8 @@ export async function startNode (t: Test, storage: Storage, hub: InProcessHub, o
   const logger = createSilentLogger()
   const log = createStoredEventLog({ store: storage.events, epoch: storage.epoch, logger })
   const engine = createEngine({
-    ...alone(queue, { hasPeers: true, outlived: true, lease: { worker: id, leaseMs }, bus: hub.node(id), ...changes }),
+    ...alone(queue, { hasPeers: true, outlived: true, lease: { worker: id, leaseMs }, bus: hub.node(id) }),
+    ...changes,
     runs: storage.runs,
     threads: storage.threads,
     messages: storage.messages,
