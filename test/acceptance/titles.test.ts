@@ -22,7 +22,7 @@ async function titleOf (socket: TestSocket, thread: string): Promise<unknown> {
 }
 
 t.test('a thread gets a title after its first answer, and every tab of its user is told, nobody else', async (t) => {
-  // kill: let `tell` of lib/gateway/requests.ts tell all connections
+  // kill: let `#audienceOf` of lib/gateway/announcements.ts give all connections
   const elsewhere = await server.connect('alice', { thread: await server.thread('alice', 'Another one') })
   const stranger = await server.connect('bob', { thread: await server.thread('bob', 'Mine') })
   const socket = await server.connect('alice')
