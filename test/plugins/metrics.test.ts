@@ -27,7 +27,7 @@ const names = Object.fromEntries(Object.entries(metricDefinitions).map(([key, { 
 t.test('what alerts watch is there before anything has happened, and is 0', async (t) => {
   const measured = await metrics.read()
 
-  t.equal(measured.points(names.violations).length, 12 * 2 * 2)
+  t.equal(measured.points(names.violations).length, 13 * 2 * 2)
   t.equal(measured.value(names.violations), 0)
   t.same(measured.points(names.droppedSpans), [{ labels: { reason: 'queue_full' }, value: 0 }, { labels: { reason: 'export_failed' }, value: 0 }])
   t.same(measured.points(names.endedRuns).filter(({ labels }) => labels['agent'] === 'gated').map(({ labels }) => labels['status']), [
@@ -226,6 +226,6 @@ t.test('a server that has closed is asked nothing any more', async (t) => {
   const measured = await metrics.read()
 
   // kill: leave `stop()` out of the plugin's onClose
-  t.same(server.app.gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: server.app.gateway.load.windows })
+  t.same(server.app.gateway.load, { connections: 0, users: 0, followedThreads: 0, windows: server.app.gateway.load.windows, topics: 0 })
   t.equal(measured.value(names.ready), 1, 'the last that was read; a closed storage would say 0')
 })
