@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Signer } from '../../lib/context/signature.ts'
+import { createSigner, type Signer } from '../../lib/context/signature.ts'
+import { createEnvelopes, encodePost } from '../../lib/events/envelope.ts'
 import type { EventBus } from '../../lib/events/event-bus.ts'
 import { channelOf, createRedisBus } from '../../lib/events/redis-bus.ts'
 import { RedisConnection } from '../../lib/events/redis-connection.ts'
+import { watchCounters } from '../support/counters.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
-import { holdBusContract, until, type BusStage } from './bus-contract.ts'
+import { holdBusContract, sumOf, threadTopic, until, type BusStage } from './bus-contract.ts'
 
 const server = process.env['TEST_REDIS_URL']
 const skip = server === undefined ? 'needs TEST_REDIS_URL' : false
@@ -27,6 +29,27 @@ t.test('a bus over a Redis cluster', { skip }, async (t) => {
     say: async (channel, text) => { await cluster.ask('spublish', channel, text) },
     interrupt: async () => { await cluster.ask('client', 'kill', 'type', 'pubsub') }
   }))
+})
+
+// kill: hear of lib/events/bus-end.ts does not ask whether the topic may come on this way.
+t.test('what was said on the channel of one thread is not heard on that of another', { skip }, async (t) => {
+  const server = await startRedisServer(t)
+  const counts = watchCounters(t)
+  const signer = createSigner([randomBytes(32)])
+  const bus = openRedisBus(server.url, 'two', signer)
+  t.teardown(async () => { await bus.close() })
+  await until(() => !bus.doubtful)
+  const [topic, other] = [threadTopic('alice'), threadTopic('bob')]
+  let heard = 0
+  for (const each of [topic, other]) bus.subscribe(each, () => { heard += 1 })
+  const text = createEnvelopes('one', signer).seal([encodePost({ topic, signal: { kind: 'message', name: 'typing', body: null } })])
+
+  await until(() => {
+    server.ask('spublish', channelOf(other), text).catch(() => undefined) // the last of them may find it gone
+    return sumOf(counts, { outcome: 'mismatched' }) > 0 || heard > 0
+  }, 100)
+
+  t.equal(heard, 0)
 })
 
 t.test('what is asked of Redis beside the bus', { skip }, async (t) => {
