@@ -44,7 +44,7 @@ export async function openRedisLink (url: string, listener: RedisLinkListener): 
     listener.lost(error ?? failure)
   }
   const watch = (client: EventEmitter): void => {
-    client.on('error', (error: unknown) => { failure = error })
+    client.on('error', (error: unknown) => { failure = withoutCommand(error) })
     client.on('end', () => { end() })
     client.on('smessage', (channel: string, text: string) => { listener.heard(channel, text) })
   }
@@ -62,8 +62,16 @@ export async function openRedisLink (url: string, listener: RedisLinkListener): 
   } catch (error) {
     isOver = true
     for (const client of opened) client.disconnect()
-    throw failure ?? error
+    throw failure ?? withoutCommand(error)
   }
+}
+
+/** What failed to be asked stands in the error, when it is the greeting with its password, and errors are logged. */
+function withoutCommand (error: unknown): unknown {
+  for (let cause = error; cause instanceof Error; cause = 'lastNodeError' in cause ? cause.lastNodeError : undefined) {
+    if ('command' in cause) delete cause.command
+  }
+  return error
 }
 
 /** Only a cluster tells these: a server of it is new, or gone with the channels that it carried. */
@@ -104,7 +112,9 @@ function openCluster ({ host, port, db: _onlyOneThere, retryStrategy: _own, enab
 }
 
 function optionsOf (url: string) {
-  const { protocol, hostname, port, username, password, pathname } = new URL(url)
+  const parsed = URL.parse(url)
+  if (parsed === null) throw new TypeError('The address of Redis is no URL') // what throws by itself says it, password and all
+  const { protocol, hostname, port, username, password, pathname } = parsed
   const host = hostname.replace(/^\[|\]$/g, '')
   return {
     host,

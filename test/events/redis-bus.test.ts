@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { createSigner, type Signer } from '../../lib/context/signature.ts'
 import { createEnvelopes, encodePost } from '../../lib/events/envelope.ts'
@@ -74,6 +75,21 @@ t.test('what is asked of Redis beside the bus', { skip }, async (t) => {
   await redis.start()
   await until(() => connection.up)
   t.equal(await connection.eval(script, ['{a}'], ['1']), 1, 'it knew nothing of the script any more')
+})
+
+// kill: let `withoutCommand` of lib/events/redis-link.ts give back the error as it is, or let `optionsOf` make its URL by `new`.
+t.test('why Redis cannot be used is logged without its password', { skip }, async (t) => {
+  const { port } = await startRedisServer(t, { password: 'secret' })
+  const urls = [`redis://:not-for-a-log@127.0.0.1:${port}`, `redis://someone:not-for-a-log@127.0.0.1:${port}`, 'redis://:not-for-a-log@127.0.0.1:none']
+  for (const url of urls) {
+    const lines: string[] = []
+    const connection = new RedisConnection({ url, logger: pino({}, { write: (line: string) => { lines.push(line) } }) })
+    t.teardown(async () => { await connection.close() })
+    await until(() => lines.length > 0)
+
+    t.match(lines.join(''), /WRONGPASS|no URL/)
+    t.notMatch(lines.join(''), /not-for-a-log/)
+  }
 })
 
 /** A user of its own on the server, so that its connections can be ended and nobody else's. */
