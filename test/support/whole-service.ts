@@ -43,8 +43,11 @@ function wholeGateway (gateway: Gateway, nodes: readonly Instance[]): Gateway {
     const ends = nodes.map((node) => node.gateway.onSent(listener))
     return () => { for (const end of ends) end() }
   }
+  const deliver: Gateway['subscriptions']['deliver'] = (event) =>
+    nodes.some((node) => node.gateway.subscriptions.deliver(event) === 'delivered') ? 'delivered' : 'queued'
   return copied(gateway, {
     registry: { value: registry },
+    subscriptions: { value: changed(gateway.subscriptions, { deliver: { value: deliver } }) },
     onSent: { value: onSent },
     load: { get: () => summed(nodes.map((node) => node.gateway.load)) },
     drain: { value: async () => { await Promise.all(nodes.map(async (node) => { await node.gateway.drain() })) } }
