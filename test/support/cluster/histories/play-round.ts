@@ -97,7 +97,7 @@ async function playFaults ({ faults }: Plan, nodes: readonly FaultyNode[], { tal
 
 async function openLocal (t: Teardowns, { seed, roles, redis }: Plan, note: (line: string) => void): Promise<Stage> {
   const world = await startOutsideWorld(t, { pauseMs: modelPauseMs })
-  const database = await createThrowawayDatabase()
+  const database = await createThrowawayDatabase({ migrated: true })
   if (database === undefined) throw new Error('TEST_DATABASE_URL is not set')
   t.teardown(async () => { await database.drop() })
   const redisUrl = redis ? process.env['TEST_REDIS_URL'] : undefined
