@@ -3,13 +3,15 @@ import { createCounter } from './instruments.ts'
 import { metricDefinitions } from './metric-definitions.ts'
 
 /** What is signed, so that a signature of one kind is worth nothing as another. */
-export type Audience = 'run' | 'bus'
+export const signatureAudiences = ['run', 'bus'] as const
+export type Audience = typeof signatureAudiences[number]
 
 /**
  * Why a signature was refused. `missing`: there is none. `malformed`: it is no signature of ours. `foreign`: it was made with a key that this
  * service does not have, or for something else. `expired`: its time is over. `forged`: it does not belong to what it stands with.
  */
-export type SignatureRefusal = 'missing' | 'malformed' | 'foreign' | 'expired' | 'forged'
+export const signatureRefusals = ['missing', 'malformed', 'foreign', 'expired', 'forged'] as const
+export type SignatureRefusal = typeof signatureRefusals[number]
 
 /**
  * Signs what leaves this process and comes back to one of ours: through the database, through Redis. A signature is

@@ -1,6 +1,7 @@
 import { guardedPlaces } from '../context/guard.ts'
 import { createCounter } from '../context/instruments.ts'
 import { metricDefinitions } from '../context/metric-definitions.ts'
+import { signatureAudiences, signatureRefusals } from '../context/signature.ts'
 import { RunOutcome } from '../protocol/events.ts'
 import { dropReasons } from './drop-count.ts'
 
@@ -15,6 +16,10 @@ export function startAtZero (agents: readonly string[]): void {
   }
   const droppedSpans = createCounter(metricDefinitions.droppedSpans)
   for (const reason of dropReasons) droppedSpans.add(0, { reason })
+  const refusedSignatures = createCounter(metricDefinitions.refusedSignatures)
+  for (const audience of signatureAudiences) for (const reason of signatureRefusals) refusedSignatures.add(0, { audience, reason })
+  createCounter(metricDefinitions.takenOverRuns).add(0)
+  createCounter(metricDefinitions.lostLeases).add(0)
   const closedConnections = createCounter(metricDefinitions.closedConnections)
   for (const transport of ['socket', 'stream']) closedConnections.add(0, { transport, reason: 'slowConsumer' })
   const startedRuns = createCounter(metricDefinitions.startedRuns)
