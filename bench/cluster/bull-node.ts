@@ -7,7 +7,7 @@ export type BullNode = {
   produce: (place: Place) => Promise<null>
   work: (place: Place) => Promise<null>
   send: (input: { messages: number, users: number, pauseMs: number }) => Promise<Readonly<Record<string, number>>>
-  begun: (jobs: number) => Promise<Readonly<Record<string, number>>>
+  begun: (jobs: readonly string[]) => Promise<Readonly<Record<string, number>>>
   /** Takes all of the queue away. */
   remove: (nothing: null) => Promise<null>
 }
@@ -41,12 +41,10 @@ answerQuestions({
     }))
     return accepted
   },
-  async begun (jobs: number) {
+  async begun (jobs: readonly string[]) {
     const end = now() + patienceMs
-    while (begun.size < jobs && now() < end) await delay(5)
-    const all = Object.fromEntries(begun)
-    begun.clear()
-    return all
+    while (!jobs.every((job) => begun.has(job)) && now() < end) await delay(5)
+    return Object.fromEntries(begun)
   },
   async remove () {
     await queue.obliterate({ force: true })

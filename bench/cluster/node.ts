@@ -42,8 +42,8 @@ export type ClusterNode = {
   arrived: (events: number) => Promise<Arrived>
   /** Sends messages, as many at once as there are users; resolves with when each run was accepted. */
   send: (input: { messages: number, users: number, pauseMs: number }) => Promise<Readonly<Record<string, number>>>
-  /** When the agent of each run began. */
-  begun: (runs: number) => Promise<Readonly<Record<string, number>>>
+  /** When the agent of each of these runs began; waits for it for 30 s. */
+  begun: (runs: readonly string[]) => Promise<Readonly<Record<string, number>>>
 }
 
 const now = (): number => performance.timeOrigin + performance.now()
@@ -134,11 +134,9 @@ answerQuestions({
     return accepted
   },
 
-  async begun (runs: number) {
+  async begun (runs: readonly string[]) {
     const end = now() + patienceMs
-    while (begun.size < runs && now() < end) await delay(5)
-    const all = Object.fromEntries(begun)
-    begun.clear()
-    return all
+    while (!runs.every((run) => begun.has(run)) && now() < end) await delay(5)
+    return Object.fromEntries(begun)
   }
 } satisfies ClusterNode)

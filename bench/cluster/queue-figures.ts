@@ -35,10 +35,9 @@ async function measureRuns (bus: 'postgres' | 'redis', { databaseUrl, redisUrl, 
     startNode({ databaseUrl, redisUrl, bus, role: 'gateway' }, signal), startNode({ databaseUrl, redisUrl, bus, role: 'worker' }, signal)
   ])
   try {
-    await gateway.ask('send', { ...calm, messages: 8 }) // warms up
-    await worker.ask('begun', 8)
+    await worker.ask('begun', Object.keys(await gateway.ask('send', { ...calm, messages: 8 }))) // warms up
     const accepted = await gateway.ask('send', calm)
-    return delaysOf(accepted, await worker.ask('begun', calm.messages))
+    return delaysOf(accepted, await worker.ask('begun', Object.keys(accepted)))
   } finally {
     await Promise.all([gateway.end(), worker.end()])
   }
@@ -50,10 +49,9 @@ async function measureBull ({ redisUrl, signal }: Places): Promise<readonly numb
   try {
     const queue = `bench-${process.pid}-${Math.round(performance.now())}`
     await Promise.all([producer.ask('produce', { redisUrl, queue }), worker.ask('work', { redisUrl, queue })])
-    await producer.ask('send', { ...calm, messages: 8 })
-    await worker.ask('begun', 8)
+    await worker.ask('begun', Object.keys(await producer.ask('send', { ...calm, messages: 8 })))
     const accepted = await producer.ask('send', calm)
-    const delays = delaysOf(accepted, await worker.ask('begun', calm.messages))
+    const delays = delaysOf(accepted, await worker.ask('begun', Object.keys(accepted)))
     await producer.ask('remove', null)
     return delays
   } finally {
