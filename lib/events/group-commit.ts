@@ -12,6 +12,11 @@ export interface GroupCommitOptions<Item, Result> {
   readonly commit: (batch: readonly Item[]) => Promise<readonly Result[]>
   /** Told after each commit, before the callers are. */
   readonly committed?: (batch: readonly Item[], results: readonly Result[]) => void
+  /**
+   * Whether an error of `commit` may be that of a single item. Then nothing of the batch was written, and its halves are written one after the other, so
+   * that only this item is refused and not all that others have handed in at the same time. Never by default.
+   */
+  readonly isOfOne?: (error: unknown) => boolean
   readonly maxBatch: number
   /** Items that may wait; one more is refused with `THREADLINE_STORAGE_UNAVAILABLE`. */
   readonly maxWaiting: number
@@ -62,12 +67,19 @@ export class GroupCommit<Item, Result> {
   }
 
   async #writeBatch (batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    const { commit, committed, isOfOne } = this.#options
     const items = batch.map(({ item }) => item)
+    const written = await Promise.try(commit, items).then((results) => ({ results }), (error: unknown) => ({ error }))
+    if ('error' in written && batch.length > 1 && isOfOne?.(written.error) === true) {
+      const middle = Math.ceil(batch.length / 2)
+      for (const half of [batch.slice(0, middle), batch.slice(middle)]) await this.#writeBatch(half)
+      return
+    }
     try {
-      const results = await this.#options.commit(items)
-      this.#options.committed?.(items, results)
+      if ('error' in written) throw written.error
+      committed?.(items, written.results)
       for (const [index, { resolve, reject }] of batch.entries()) {
-        const result = results[index]
+        const result = written.results[index]
         if (result === undefined) reject(new ThreadlineError('THREADLINE_INTERNAL'))
         else resolve(result)
       }

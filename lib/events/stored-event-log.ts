@@ -5,7 +5,7 @@ import { createCounter } from '../context/instruments.ts'
 import type { Logger } from '../context/logger.ts'
 import { metricDefinitions } from '../context/metric-definitions.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
-import { ThreadlineError } from '../errors.ts'
+import { isThreadlineError, ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
 import type { EventBus, Topic } from './event-bus.ts'
 import type { EventLog, Unfollow } from './event-log.ts'
@@ -58,6 +58,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
       for (const [index, { identity }] of batch.entries()) keepAndTell(placed[index], identity)
       for (const { topic, hint } of hintsOf(placed)) peers?.bus.publish(topic, hint)
     },
+    isOfOne: (error) => !isThreadlineError(error), // the storage is there, and does not take something that is in it
     maxBatch: options.maxBatch ?? 512,
     maxWaiting: options.maxWaiting ?? 50_000
   })

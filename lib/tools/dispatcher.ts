@@ -30,7 +30,7 @@ export interface ToolRequest {
   readonly announced?: boolean
 }
 
-/** What came of a call, as a step of its run: the whole of it, where the event shows what may be shown. */
+/** What came of a call, as a step of its run: the whole of it, where the event shows what may be shown, unless it is too large to be kept. */
 export interface ToolRecord {
   readonly tool: string
   readonly outcome: ToolOutcome
@@ -98,7 +98,7 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
     const ending = outcome.success ? { result: redact(outcome.result) } : { error: outcome.error }
     const durationMs = Math.round(performance.now() - startedAt)
     toolDuration.record((performance.now() - startedAt) / 1_000, labelsOf(request, outcome))
-    const body: ToolRecord = { tool: shown.tool, outcome }
+    const body: ToolRecord = { tool: shown.tool, outcome: kept(outcome) }
     const step = { key: toolKeyOf(request.toolCallId), body }
     await emitter.emit('tool_completed', { ...shown, success: outcome.success, duration_ms: durationMs, ...ending }, { step })
     return outcome
@@ -127,6 +127,15 @@ export function createDispatcher (options: DispatcherOptions): Dispatcher {
     },
     async settled () { await Promise.allSettled(running) }
   }
+}
+
+/** The longest outcome that is stored for a later attempt, in characters of JSON: steps are written together with the events of everybody. */
+const maxKeptCharacters = 1_000_000
+
+/** What a later attempt of the run is given for the outcome. */
+function kept (outcome: ToolOutcome): ToolOutcome {
+  if (JSON.stringify(outcome).length <= maxKeptCharacters) return outcome
+  return { success: false, error: toPublicError(new ThreadlineError('THREADLINE_TOOL_INTERRUPTED', 'The result of the tool was too large to be kept')) }
 }
 
 async function limited (tool: Tool, request: ToolRequest, options: DispatcherOptions): Promise<unknown> {

@@ -56,6 +56,29 @@ t.test('the order of the calls is the order of writing and of the answers, over 
   t.same(answered, written.map(String))
 })
 
+t.test('what cannot be written is refused alone, and the others are written in their order', async (t) => {
+  // kill: no halves in `#writeBatch` of lib/events/group-commit.ts
+  const written: number[] = []
+  const asked: number[] = []
+  const group = new GroupCommit<number, string>({
+    commit: async (items) => {
+      asked.push(items.length)
+      if (items.includes(5)) throw new TypeError('too large')
+      written.push(...items)
+      return items.map(String)
+    },
+    isOfOne: (error) => error instanceof TypeError,
+    maxBatch: 100,
+    maxWaiting: 100
+  })
+
+  const answers = await Promise.allSettled([1, 2, 3, 4, 5, 6, 7, 8].map(async (item) => await group.add(item)))
+
+  t.same(written, [1, 2, 3, 4, 6, 7, 8])
+  t.same(answers.flatMap((answer, index) => answer.status === 'rejected' ? [index + 1] : []), [5])
+  t.same(asked, [8, 4, 4, 2, 1, 1, 2])
+})
+
 t.test('after a pause it starts anew', async (t) => {
   const { group, batches } = startGroup()
 

@@ -362,6 +362,21 @@ t.test('what came of a call is stored whole with its end, and what its agent han
   })
 })
 
+t.test('a result that is too large is given to the agent, and not kept with the events of everybody', async (t) => {
+  // kill: let `kept` of lib/tools/dispatcher.ts give back every outcome
+  const large = 'a'.repeat(1_000_001)
+  const running = await startRun(newRun('alice'), [toolOf('find', () => large), toolOf('less', () => 'b'.repeat(999_000))])
+
+  t.same(await running.dispatch({ toolCallId: 'a', name: 'find', input: {} }), { success: true, result: large })
+  await running.dispatch({ toolCallId: 'b', name: 'less', input: {} })
+
+  const kept = running.log.calls.flatMap(({ step }) => step === undefined ? [] : [step])
+  t.match(kept, [
+    { key: 'tool:a', body: { tool: 'find', outcome: { success: false, error: { code: 'THREADLINE_TOOL_INTERRUPTED' } } } },
+    { key: 'tool:b', body: { tool: 'less', outcome: { success: true } } }
+  ])
+})
+
 t.test('a call that an earlier attempt has announced is made again without being announced, unless its tool is not repeatable', async (t) => {
   const seen: string[] = []
   const tools = [true, false].map((repeatable) => toolOf(repeatable ? 'pay' : 'launch', ({ toolCallId }) => { seen.push(toolCallId) }, { repeatable }))
