@@ -26,6 +26,8 @@ interface Sending {
   readonly certain: boolean
   readonly before: SentMessage['answer']
   readonly held: number
+  /** Runs of its thread that may have been unfinished when it was sent: that they have ended may be told before its answer. */
+  readonly unfinished: number
 }
 
 const stops: Partial<Record<MultitaskStrategy, StopReason>> = { interrupt: 'interrupted', rollback: 'rolled_back' }
@@ -68,6 +70,7 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
     alone: wait && isCalm(user, tab) && message.named === undefined && message.answer === 'none' && first && tab.threadId === null,
     certain: wait && isCalm(user, tab),
     before: message.answer,
+    unfinished: unfinishedBeside(conversations, user, message, target),
     held: target === undefined ? 0 : messagesIn(user, target).filter(isHeld).length
   }
   message.stops.push(...user.stopsUnderWay)
@@ -133,8 +136,7 @@ function judgeAcceptance (user: ModelUser, sending: Sending, answer: ServerEvent
 
 function judgeRefusal (conversations: Conversations, user: ModelUser, sending: Sending, code: ErrorCode, fault: (fault: string) => void): void {
   const { message, target, changes, before, alone } = sending
-  const others = user.messages.filter((other) => other !== message && (target === undefined || (other.threadId ?? target) === target))
-  const unfinished = others.filter((other) => mayBeUnfinished(conversations.model, other)).length
+  const unfinished = Math.max(sending.unfinished, unfinishedBeside(conversations, user, message, target))
   const possible: Partial<Record<ErrorCode, boolean>> = {
     THREADLINE_THREAD_NOT_FOUND: target === undefined
       ? !alone && user.threads.some((thread) => thread.changes > 0)
@@ -145,6 +147,11 @@ function judgeRefusal (conversations: Conversations, user: ModelUser, sending: S
   }
   if (possible[code] !== true) fault(`refused with ${code}`)
   if (before !== 'accepted' && message.answer === 'none') message.answer = 'refused'
+}
+
+function unfinishedBeside ({ model }: Conversations, user: ModelUser, message: SentMessage, target: string | undefined): number {
+  const others = user.messages.filter((other) => other !== message && (target === undefined || (other.threadId ?? target) === target))
+  return others.filter((other) => mayBeUnfinished(model, other)).length
 }
 
 function changesOf (user: ModelUser, threadId: string | undefined): number {
