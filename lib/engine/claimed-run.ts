@@ -43,7 +43,7 @@ export async function performClaimed (claim: Claim, options: ClaimedRunOptions):
   await enterRun(run, options.signer, async (trusted) => {
     if (!trusted) await tellEnd(run, 'not_trusted', options)
     else if (run.stopReason !== null) await tellEnd(run, toStopReason(run.stopReason), options)
-    else if (run.attempt > options.maxRunAttempts) await tellEnd(run, 'server_restarted', options)
+    else if (run.attempt - run.givenBack > options.maxRunAttempts) await tellEnd(run, 'server_restarted', options)
     else await execute(claim, options)
   })
 }

@@ -100,7 +100,7 @@ function renewal ({ worker, leaseMs }: Lease, runs: readonly LeasedRun[]) {
 }
 
 function releaseOf ({ runId, attempt }: LeasedRun) {
-  return query.updateTable('runs').set({ worker: null, lease_until: sql<string>`clock_timestamp()` })
+  return query.updateTable('runs').set({ worker: null, lease_until: sql<string>`clock_timestamp()`, given_back: sql<number>`given_back + 1` })
     .where('run_id', '=', runId).where('user_id', '=', currentIdentity().userId)
     .where('status', '=', 'running').where('attempt', '=', attempt).returning('run_id')
 }

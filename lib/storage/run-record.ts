@@ -18,6 +18,7 @@ export function toRunRecord (row: Selectable<RunsTable>): RunRecord {
     context: row.context,
     status: row.status,
     attempt: row.attempt,
+    givenBack: row.given_back,
     traceparent: row.traceparent,
     createdAt: row.created_at,
     startedAt: row.started_at,

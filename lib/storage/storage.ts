@@ -131,6 +131,8 @@ export interface RunRecord {
   readonly status: RunStatus
   /** 0 before it is first claimed. Appends of a run whose attempt is not the stored one are refused. */
   readonly attempt: number
+  /** How many of its attempts have ended by being given back, and not by the death of their process. */
+  readonly givenBack: number
   readonly traceparent: string | null
   readonly createdAt: string
   readonly startedAt: string | null

@@ -45,6 +45,7 @@ export interface RunsTable {
   signature: string | null
   worker: string | null
   lease_until: Timestamp | null
+  given_back: Generated<number>
   stop_reason: string | null
 }
 

@@ -21,7 +21,7 @@ import { createSilentLogger } from '../support/silent-logger.ts'
 function recordOf ({ runId, threadId, userId, requestId }: RunIdentity): RunRecord {
   return {
     runId, threadId, userId, requestId, messageId: newMessageId(), connectionId: null, agent: 'slow', input: 'hello', context: {},
-    status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null, stopReason: null,
+    status: 'running', attempt: 1, givenBack: 0, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null, stopReason: null,
     signature: signCarrier(testSigner, { runId, threadId, userId, requestId, connectionId: undefined, traceparent: undefined })
   }
 }

@@ -260,9 +260,8 @@ onEachDatabase(t, async (t, { storage }) => {
     const user = newcomer('restarted')
     const { run } = await enqueue(storage, user)
     for (const worker of ['first', 'second']) {
-      await as(user, async () => await storage.runs.claimNext(run.threadId, { worker, leaseMs: longMs }))
-      const { attempt } = await as(user, async () => await storage.runs.require(run.runId))
-      await as(user, async () => { await storage.queue.release({ runId: run.runId, attempt }) })
+      let taken: RunRecord | undefined
+      while (taken === undefined) taken = await as(user, async () => await storage.runs.claimNext(run.threadId, { worker, leaseMs: 1 }))
     }
 
     const worker = await startNode(t, storage, hub, { maxRunAttempts: 2 })
@@ -271,6 +270,24 @@ onEachDatabase(t, async (t, { storage }) => {
     t.match(last, { status: 'failed', attempt: 3 })
     t.same(await storyOf(storage, user, run), ['failed server_restarted'])
     t.same(worker.halted.waiting, [])
+  })
+
+  t.test('a run that was given back, however often, goes on', async (t) => {
+    // kill: no `given_back` in `releaseOf` of lib/storage/queue-store.ts, so that a run ends that has lived through as many restarts
+    const hub = createInProcessHub()
+    const user = newcomer('handed on')
+    const { run } = await enqueue(storage, user)
+    for (const worker of ['first', 'second', 'third']) {
+      const taken = await as(user, async () => await storage.runs.claimNext(run.threadId, { worker, leaseMs: longMs }))
+      await as(user, async () => { await storage.queue.release({ runId: run.runId, attempt: taken?.attempt ?? 0 }) })
+    }
+
+    const worker = await startNode(t, storage, hub, { maxRunAttempts: 1 })
+    const halt = await whoever([worker], run.input)
+    halt.halt.goOn()
+    const last = await untilRun(storage, user, run, ended)
+
+    t.match(last, { status: 'completed', attempt: 4, givenBack: 3 })
   })
 
   t.test('two workers share the work: each as much as it has room for, and no run twice', async (t) => {

@@ -50,7 +50,7 @@ function endOf ({ userId, threadId, runId, requestId }: RunIdentity): EndedRun {
     run: {
       userId, threadId, runId, requestId, messageId: newMessageId(), connectionId: null, agent: 'echo', input: `message of ${userId}`, context: {},
       status: 'running', attempt: 1, traceparent: null, createdAt: '', startedAt: null, finishedAt: null, error: null,
-      signature: null, stopReason: null
+      signature: null, givenBack: 0, stopReason: null
     },
     status: 'completed',
     content: 'an answer',

@@ -128,7 +128,7 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
 
     t.same(await queue.renew(first, [run]), [], 'who gave it back does not have it any more')
     t.same(await claimableOf([run.threadId]), [0])
-    t.match(await claim(alice, run.threadId, second), { runId: run.runId, attempt: 2 })
+    t.match(await claim(alice, run.threadId, second), { runId: run.runId, attempt: 2, givenBack: 1 })
     await as(alice, async () => { await queue.release(run) })
     t.match(await queue.renew(second, [{ ...run, attempt: 2 }]), [{ runId: run.runId }], 'a stale attempt gives nothing back')
   })

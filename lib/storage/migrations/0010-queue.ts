@@ -15,6 +15,7 @@ export async function up (db: Kysely<unknown>): Promise<void> {
       add column signature text,
       add column worker text,
       add column lease_until timestamptz,
+      add column given_back integer not null default 0,
       add column stop_reason text`.execute(db)
   await sql`alter table threadline.runs set (fillfactor = 80)`.execute(db)
   await createLeaseEnd(db)
@@ -66,7 +67,7 @@ async function allow (db: Kysely<unknown>): Promise<void> {
   await sql`
     grant execute on function threadline.lease_end(timestamptz, timestamptz), threadline.claim_next(uuid, text, integer) to threadline_app
   `.execute(db)
-  await sql`grant update (worker, lease_until, stop_reason) on threadline.runs to threadline_app`.execute(db)
+  await sql`grant update (worker, lease_until, given_back, stop_reason) on threadline.runs to threadline_app`.execute(db)
 
   await sql`
     create policy leases on threadline.runs for update to threadline_system
