@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isEvent } from '../../is-event.ts'
 import { createThrowawayDatabase } from '../../throwaway-database.ts'
 import { accessSettings } from '../access.ts'
 import { startChatting, type Chatting } from '../chatting.ts'
@@ -66,12 +67,13 @@ async function play (t: Teardowns, plan: Plan, { world, nodes }: Stage): Promise
   await load.stop()
   const history = await chatting.finish()
   const written = chatting.talkers.flatMap((talker) => talker.written)
-  const unfinished = history.threads.flatMap(({ runs }) => runs.filter(({ status }) => status !== 'completed'))
+  const failed = history.threads.flatMap(({ events }) => events.filter((event) => isEvent(event, 'agent_completed')))
+    .filter(({ payload: { status } }) => status !== 'completed')
   return {
     problems: [
       ...tellViolations(checkHistory(history)),
       ...faultsOfEffects(world.effects, written),
-      ...unfinished.map(({ runId, status }) => `not completed: ${runId} is ${status}`)
+      ...failed.map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
     ],
     messages: history.threads.reduce((sum, { runs }) => sum + runs.length, 0),
     resumed: history.threads.reduce((sum, { events }) => sum + events.filter(({ type }) => type === 'agent_resumed').length, 0),
