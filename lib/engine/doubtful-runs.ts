@@ -16,7 +16,7 @@ export async function giveBackUnknown (session: ThreadSession, options: LoopOpti
   const { runs, queue, logger, closing } = options
   try {
     const running = (await runs.unfinished(session.threadId)).filter(({ status }) => status === 'running')
-    for (const run of await ownOf(running, options)) await queue.release(run)
+    for (const run of await ownOf(running, options)) await queue.release(run, { inVain: true })
     session.doubtful = false
     session.requested = true
   } catch (err) {

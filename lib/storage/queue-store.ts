@@ -26,7 +26,7 @@ export function createQueueStore (units: UnitsOfWork): QueueStore {
       return rows.map((row) => ({ runId: toRunId(row.run_id), attempt: row.attempt, stopReason: row.stop_reason }))
     },
 
-    release: async (run) => { await units.asUser(async (unit) => await unit.lastRows(releaseOf(run))) },
+    release: async (run, { inVain = false } = {}) => { await units.asUser(async (unit) => await unit.lastRows(releaseOf(run, inVain ? 0 : 1))) },
 
     requestStop: async (runId, reason) => await units.asUser(async (unit) => {
       const asked = query.updateTable('runs').set({ stop_reason: storableText(reason, 'reason') })
@@ -99,8 +99,8 @@ function renewal ({ worker, leaseMs }: Lease, runs: readonly LeasedRun[]) {
     select run_id, attempt, stop_reason from held`
 }
 
-function releaseOf ({ runId, attempt }: LeasedRun) {
-  return query.updateTable('runs').set({ worker: null, lease_until: sql<string>`clock_timestamp()`, given_back: sql<number>`given_back + 1` })
+function releaseOf ({ runId, attempt }: LeasedRun, given: 0 | 1) {
+  return query.updateTable('runs').set({ worker: null, lease_until: sql<string>`clock_timestamp()`, given_back: sql<number>`given_back + ${sql.lit(given)}` })
     .where('run_id', '=', runId).where('user_id', '=', currentIdentity().userId)
     .where('status', '=', 'running').where('attempt', '=', attempt).returning('run_id')
 }

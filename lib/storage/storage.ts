@@ -349,8 +349,11 @@ export interface QueueStore {
   claimable (options: { limit: number, waitedMs?: number | undefined }): Promise<readonly ClaimableThread[]>
   /** Renews the leases of runs of any users that this worker still has, and answers with those. Asked outside of any identity. */
   renew (lease: Lease, runs: readonly LeasedRun[]): Promise<readonly RenewedRun[]>
-  /** Gives a run of the active user back: its lease is over at once. Nothing happens when somebody else has it. */
-  release (run: LeasedRun): Promise<void>
+  /**
+   * Gives a run of the active user back: its lease is over at once. Nothing happens when somebody else has it. `inVain`: its attempt counts as one
+   * whose process has died, and what brings every process down is not begun again for ever.
+   */
+  release (run: LeasedRun, options?: { inVain?: boolean }): Promise<void>
   /** Asks whoever executes a run of the active user to stop it. Who asks first says why; false when it is not running, or was asked before. */
   requestStop (runId: RunId, reason: string): Promise<boolean>
   /** What the run has done and need not do again, in the order in which it was stored. */

@@ -272,6 +272,19 @@ onEachDatabase(t, async (t, { storage }) => {
     t.same(worker.halted.waiting, [])
   })
 
+  t.test('a run that a lone process has left by its death is begun no more often than is allowed', async (t) => {
+    // kill: no `inVain` in `giveBackUnknown` of lib/engine/doubtful-runs.ts, so that what brings the process down does so after every start
+    const user = newcomer('deadly')
+    const { run } = await enqueue(storage, user, { content: 'deadly' })
+    await as(user, async () => await storage.runs.claimNext(run.threadId, { worker: 'dead', leaseMs: longMs }))
+
+    const alone = await startNode(t, storage, createInProcessHub(), { hasPeers: false, maxRunAttempts: 1 })
+    const last = await untilRun(storage, user, run, (stored) => ended(stored) || alone.halted.waiting.length > 0)
+
+    t.match(last, { status: 'failed', attempt: 2, givenBack: 0 })
+    t.same(await storyOf(storage, user, run), ['failed server_restarted'])
+  })
+
   t.test('a run that was given back, however often, goes on', async (t) => {
     // kill: no `given_back` in `releaseOf` of lib/storage/queue-store.ts, so that a run ends that has lived through as many restarts
     const hub = createInProcessHub()
