@@ -58,7 +58,8 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
       for (const [index, { identity }] of batch.entries()) keepAndTell(placed[index], identity)
       for (const { topic, hint } of hintsOf(placed)) peers?.bus.publish(topic, hint)
     },
-    isOfOne: (error) => !isThreadlineError(error), // the storage is there, and does not take something that is in it
+    // The storage is there, and does not take something that is in it.
+    isOfOne: (error) => !isThreadlineError(error, 'THREADLINE_STORAGE_UNAVAILABLE'),
     maxBatch: options.maxBatch ?? 512,
     maxWaiting: options.maxWaiting ?? 50_000
   })
