@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { deriveKey } from '../lib/context/signature.ts'
 import { createCompositeBus } from '../lib/events/composite-bus.ts'
 import type { EventBus } from '../lib/events/event-bus.ts'
 import { createLoneBus } from '../lib/events/lone-bus.ts'
@@ -17,15 +18,18 @@ declare module 'fastify' {
  * after everything that tells or listens.
  */
 export default fp(async function bus (app) {
-  const opened = openBus(app)
+  const opened = await openBus(app)
 
   app.decorate('bus', opened)
   app.addHook('onClose', async () => { await opened.close() })
 }, { name: 'bus', fastify: '5.x', dependencies: ['config', 'node', 'signing', 'storage', 'redis'] })
 
-function openBus ({ node: { id: node }, signer, log: logger, redis, config }: FastifyInstance): EventBus {
+async function openBus ({ node: { id: node }, signer, log: logger, redis, config, storage }: FastifyInstance): Promise<EventBus> {
   const { databaseUrl: url, databaseListenUrl: listenUrl } = config
   if (url === undefined) return createLoneBus(node)
   const steady = createPostgresBus({ node, signer, logger, url, listenUrl })
-  return redis === undefined ? steady : createCompositeBus({ fast: createRedisBus({ node, signer, logger, connection: redis }), steady })
+  if (redis === undefined) return steady
+  // Whoever shares the database shares this name, whatever keys its nodes sign with at the moment.
+  const service = Buffer.from(deriveKey(await storage.signingKey(), 'threadline service name')).toString('hex').slice(0, 16)
+  return createCompositeBus({ fast: createRedisBus({ node, service, signer, logger, connection: redis }), steady })
 }

@@ -7,6 +7,8 @@ import type { RedisConnection } from './redis-connection.ts'
 
 export interface RedisBusOptions {
   readonly node: string
+  /** What the nodes of one service have in common: others may use the same Redis. Letters and digits. */
+  readonly service: string
   readonly signer: Signer
   readonly logger: Logger
   /** Is left open: its opener closes it. */
@@ -20,7 +22,7 @@ const maxEventBytes = 128 * 1024
  * The bus over Redis, by its sharded channels: one of each thread, one of each user, one of the work, each on the server of a cluster that its hash tag belongs
  * to. A hint brings its events, so that nobody needs to ask the log. What cannot be sent at once is not sent.
  */
-export function createRedisBus ({ node, signer, logger, connection }: RedisBusOptions): EventBus {
+export function createRedisBus ({ node, service, signer, logger, connection }: RedisBusOptions): EventBus {
   const channels = new Map<string, { topics: number, readonly leave: () => void }>()
   const end = new BusEnd({
     node,
@@ -28,13 +30,13 @@ export function createRedisBus ({ node, signer, logger, connection }: RedisBusOp
     logger,
     bus: 'redis',
     opened (topic) {
-      const name = channelOf(topic)
+      const name = channelOf(service, topic)
       const known = channels.get(name)
       if (known !== undefined) known.topics += 1
-      else channels.set(name, { topics: 1, leave: connection.listen(name, (text) => { end.hear(text, (named) => channelOf(named) === name) }) })
+      else channels.set(name, { topics: 1, leave: connection.listen(name, (text) => { end.hear(text, (named) => channelOf(service, named) === name) }) })
     },
     closed (topic) {
-      const name = channelOf(topic)
+      const name = channelOf(service, topic)
       const channel = channels.get(name)
       if (channel === undefined) return
       channel.topics -= 1
@@ -57,7 +59,7 @@ export function createRedisBus ({ node, signer, logger, connection }: RedisBusOp
     publish (topic, signal) {
       const post = isClosed ? undefined : encode(topic, signal)
       if (post === undefined) return
-      const isSent = connection.publish(channelOf(topic), end.seal([post]), (taken) => { end.sent(taken ? 'ok' : 'failed') })
+      const isSent = connection.publish(channelOf(service, topic), end.seal([post]), (taken) => { end.sent(taken ? 'ok' : 'failed') })
       if (!isSent) end.sent('dropped')
     },
     subscribe: (topic, receive) => isClosed ? () => {} : end.subscribe(topic, receive),
@@ -78,8 +80,8 @@ export function createRedisBus ({ node, signer, logger, connection }: RedisBusOp
 }
 
 /** With one hash tag, so that what belongs to a thread lies together. A user's name may be anything, so it is not in it as it is. */
-export function channelOf (topic: Topic): string {
-  if (topic.kind === 'thread') return `threadline:{${topic.threadId}}`
-  if (topic.kind === 'work') return 'threadline:{work}'
-  return `threadline:{user:${createHash('sha256').update(topic.userId).digest('hex').slice(0, 32)}}`
+export function channelOf (service: string, topic: Topic): string {
+  if (topic.kind === 'thread') return `threadline:${service}:{${topic.threadId}}`
+  if (topic.kind === 'work') return `threadline:${service}:{work:${service}}`
+  return `threadline:${service}:{user:${createHash('sha256').update(topic.userId).digest('hex').slice(0, 32)}}`
 }

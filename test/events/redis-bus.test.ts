@@ -46,11 +46,33 @@ t.test('what was said on the channel of one thread is not heard on that of anoth
   const text = createEnvelopes('one', signer).seal([encodePost({ topic, signal: { kind: 'message', name: 'typing', body: null } })])
 
   await until(() => {
-    server.ask('spublish', channelOf(other), text).catch(() => undefined) // the last of them may find it gone
+    server.ask('spublish', channelOf(service, other), text).catch(() => undefined) // the last of them may find it gone
     return sumOf(counts, { outcome: 'mismatched' }) > 0 || heard > 0
   }, 100)
 
   t.equal(heard, 0)
+})
+
+// kill: leave `service` out of the channel of the work in channelOf of lib/events/redis-bus.ts
+t.test('services that share a Redis hear nothing of each other, and take each other for nobody\'s forgery', { skip }, async (t) => {
+  const counts = watchCounters(t)
+  const [own, foreign] = [createSigner([randomBytes(32)]), createSigner([randomBytes(32)])]
+  const listening = openRedisBus(server ?? '', 'listening', own)
+  const sibling = openRedisBus(server ?? '', 'sibling', own)
+  const stranger = openRedisBus(server ?? '', 'stranger', foreign, 'another')
+  t.teardown(async () => { await Promise.all([listening, sibling, stranger].map(async (bus) => { await bus.close() })) })
+  await until(() => ![listening, sibling, stranger].some(({ doubtful }) => doubtful))
+  const heard: string[] = []
+  listening.subscribe({ kind: 'work' }, (_signal, from) => { heard.push(from) })
+
+  await until(() => {
+    stranger.publish({ kind: 'work' }, { kind: 'message', name: 'queued', body: null })
+    sibling.publish({ kind: 'work' }, { kind: 'message', name: 'queued', body: null })
+    return heard.length > 3
+  }, 20)
+
+  t.same([...new Set(heard)], ['sibling'])
+  t.equal(sumOf(counts, { outcome: 'untrusted' }), 0)
 })
 
 t.test('what is asked of Redis beside the bus', { skip }, async (t) => {
@@ -107,18 +129,20 @@ async function ownUser (t: Test) {
   return { url: url.href, ask, user }
 }
 
+const service = 'tested'
+
 function stageOf (url: string, { say, interrupt }: { say: (channel: string, text: string) => Promise<void>, interrupt: () => Promise<void> }): BusStage {
   return {
     open: (node, signer) => openRedisBus(url, node, signer),
-    say: async (topic, text) => { await say(channelOf(topic), text) },
+    say: async (topic, text) => { await say(channelOf(service, topic), text) },
     interrupt
   }
 }
 
-function openRedisBus (url: string, node: string, signer: Signer): EventBus {
+function openRedisBus (url: string, node: string, signer: Signer, named = service): EventBus {
   const logger = createSilentLogger()
   const connection = new RedisConnection({ url, logger })
-  const bus = createRedisBus({ node, signer, logger, connection })
+  const bus = createRedisBus({ node, service: named, signer, logger, connection })
   // not spread: its properties change
   return Object.create(bus, { close: { value: async () => { await Promise.all([bus.close(), connection.close()]) } } }) as EventBus
 }
