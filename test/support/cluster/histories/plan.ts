@@ -39,7 +39,7 @@ export function planRound (seed: number, { faults, processes = false }: { readon
   const random = createRandom(seed)
   const roles = random.pick(layouts)
   const redis = random.next() < 0.5
-  const kinds = [...everywhere, ...(redis ? ofRedis : []), ...(processes ? ['freeze', 'crash'] as const : ofSignals)]
+  const kinds = [...everywhere, ...(redis ? ofRedis : []), ...(processes ? ['freeze', 'freeze', 'freeze', 'crash'] as const : ofSignals)]
   return { seed, processes, roles, redis, faults: Array.from({ length: faults }, () => planFault(random, kinds, roles.length, processes)) }
 }
 

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { RunId } from '../../../../lib/protocol/ids.ts'
 import { isEvent } from '../../is-event.ts'
 import { createThrowawayDatabase } from '../../throwaway-database.ts'
 import { accessSettings } from '../access.ts'
 import { startChatting, type Chatting } from '../chatting.ts'
 import { checkHistory, tellViolations } from '../check-history.ts'
 import { startCluster, type Role } from '../cluster.ts'
+import { markersIn } from '../history.ts'
 import { faultsOfEffects, startOutsideWorld, type OutsideWorld } from '../outside-world.ts'
 import { createRecorder } from '../recorder.ts'
 import type { FaultyNode } from './faulty-node.ts'
@@ -20,6 +22,8 @@ export interface Played {
   /** What was lost, doubled, crossed or left undone. */
   readonly problems: readonly string[]
   readonly messages: number
+  /** Runs that have told, as their end, that the storage was not available: they can be asked for again. */
+  readonly failed: number
   /** Runs that another attempt has gone on with. */
   readonly resumed: number
   /** How often a client had to come back. */
@@ -47,7 +51,7 @@ export async function playRound (plan: Plan): Promise<Played> {
     said.push(line)
     if (said.length > saidLines) said.shift()
   }
-  let result: Omit<Played, 'plan' | 'said'> = { problems: [], messages: 0, resumed: 0, reconnects: 0 }
+  let result: Omit<Played, 'plan' | 'said'> = { problems: [], messages: 0, failed: 0, resumed: 0, reconnects: 0 }
   try {
     const stage = plan.processes ? await openProcesses(teardowns, plan) : await openLocal(teardowns, plan, note)
     result = await play(teardowns, plan, stage)
@@ -66,15 +70,18 @@ async function play (t: Teardowns, plan: Plan, { world, nodes }: Stage): Promise
   await sleep(calmMs)
   await load.stop()
   const history = await chatting.finish()
-  const written = chatting.talkers.flatMap((talker) => talker.written)
-  const failed = history.threads.flatMap(({ events }) => events.filter((event) => isEvent(event, 'agent_completed')))
-    .filter(({ payload: { status } }) => status !== 'completed')
+  const ends = history.threads.flatMap(({ events }) => events.filter((event) => isEvent(event, 'agent_completed')))
+  const failed = ends.filter(({ payload: { status } }) => status !== 'completed')
+  const excused = new Set(failed.filter(({ payload: { error } }) => error?.code === 'THREADLINE_STORAGE_UNAVAILABLE').map(({ run_id: runId }) => runId))
+  const unanswered = new Set(history.threads.flatMap(({ messages }) => messages.filter(({ run_id: runId }) => excused.has(runId as RunId)).flatMap(({ content }) => markersIn(content))))
+  const written = chatting.talkers.flatMap((talker) => talker.written.filter((marker) => !unanswered.has(marker)))
   return {
     problems: [
       ...tellViolations(checkHistory(history)),
       ...faultsOfEffects(world.effects, written),
-      ...failed.map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
+      ...failed.filter(({ run_id: runId }) => !excused.has(runId)).map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
     ],
+    failed: excused.size,
     messages: history.threads.reduce((sum, { runs }) => sum + runs.length, 0),
     resumed: history.threads.reduce((sum, { events }) => sum + events.filter(({ type }) => type === 'agent_resumed').length, 0),
     reconnects: history.clients.reduce((sum, { connections }) => sum + connections.length - 1, 0)
