@@ -1,7 +1,7 @@
 /**
  * How many gateways, workers, databases and Redis shards a number of connections needs, what is full first, and whether the arithmetic holds:
  * for each kind of use a deployment with one of each is simulated below the connections at which the model says that a part is full,
- * and above. Below, everything must keep up; above, that very part must fall behind.
+ * and above. Below, everything must keep up; above, that very part must fall behind, or one that is full at nearly the same number.
  *
  *   npm run bench:capacity [-- --seed 7]
  *
@@ -20,6 +20,8 @@ const buses: readonly Bus[] = ['postgres', 'redis']
 const simulatedSeconds = 40
 /** What a part may be behind at the end, as a share of the simulated time, and still keep up: chance alone. */
 const tolerance = 0.01
+/** Limits that differ by less than this are told apart by nothing but chance. */
+const closeTogether = 1.1
 /** Of what the model says that a part must be behind when it is too much for it. */
 const expectedShare = 0.4
 
@@ -40,8 +42,8 @@ const checks = Object.entries(workloads).flatMap(([name, workload]) => buses.map
 console.log('\nWhat is full first with one of each, and what the simulation says below and above it:\n')
 console.log(formatTable([
   ['', 'bus', 'full first', 'at connections', 'behind below, s', 'behind above, s', 'holds'],
-  ...checks.map(({ name, bus, limit, below, above, holds }) => [
-    name, bus, limit.part, limit.connections.toLocaleString('en'), below.toFixed(2), `${above.queue} ${above.seconds.toFixed(1)}`, holds ? 'yes' : 'NO'
+  ...checks.map(({ name, bus, limit, together, below, above, holds }) => [
+    name, bus, together.map(({ part }) => part).join(', '), limit.connections.toLocaleString('en'), below.toFixed(2), `${above.queue} ${above.seconds.toFixed(1)}`, holds ? 'yes' : 'NO'
   ])
 ]))
 console.log(JSON.stringify({
@@ -56,15 +58,22 @@ interface Check {
   readonly name: string
   readonly bus: Bus
   readonly limit: Limit
+  /** The parts that are full at that limit, or so little above it that chance decides. */
+  readonly together: readonly Limit[]
   /** How far the part that is most behind was, in seconds. */
   readonly below: number
   readonly above: { readonly queue: Queue, readonly seconds: number }
   readonly holds: boolean
 }
 
-/** Memory is no queue, and is left out. Above the first limit, and not above the second: there the part that comes first on the way hides the other. */
+/**
+ * Memory is no queue, and is left out. Above the first limit, and not above the next one: there the part that comes first on the way hides the other. Parts
+ * whose limits lie close together are full together, because chance alone decides which of them falls behind.
+ */
 function checkLimit (name: string, workload: Workload, bus: Bus): Check {
-  const [limit, second] = limitsOf(workload, measuredCosts, bus, queues)
+  const [limit, ...others] = limitsOf(workload, measuredCosts, bus, queues)
+  const together = [limit, ...others.filter(({ connections }) => connections < limit.connections * closeTogether)]
+  const next = others[together.length - 1]
   const at = (connections: number): { queue: Queue, seconds: number } => {
     const { backlogSeconds } = simulate({ ...workload, connections }, measuredCosts, bus, { seconds: simulatedSeconds, random })
     const [queue] = queues.toSorted((one, other) => backlogSeconds[other] - backlogSeconds[one])
@@ -72,11 +81,11 @@ function checkLimit (name: string, workload: Workload, bus: Bus): Check {
     return { queue, seconds: backlogSeconds[queue] }
   }
   const below = at(limit.connections * 0.9)
-  const excess = Math.min(1.2, second === undefined ? Infinity : Math.sqrt(second.connections / limit.connections))
+  const excess = Math.min(1.2, next === undefined ? Infinity : Math.sqrt(next.connections / limit.connections))
   const above = at(limit.connections * excess)
   const keepsUp = below.seconds < tolerance * simulatedSeconds
-  const fallsBehind = above.queue === limit.part && above.seconds > expectedShare * (excess - 1) * simulatedSeconds
-  return { name, bus, limit, below: below.seconds, above, holds: keepsUp && fallsBehind }
+  const fallsBehind = together.some(({ part }) => part === above.queue) && above.seconds > expectedShare * (excess - 1) * simulatedSeconds
+  return { name, bus, limit, together, below: below.seconds, above, holds: keepsUp && fallsBehind }
 }
 
 /** Mulberry32: small, and the same on every machine. */

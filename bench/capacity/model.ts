@@ -14,7 +14,7 @@ export interface Workload {
   readonly followersPerThread: number
 }
 
-/** What each part costs. Seconds are CPU of the process that does it; each of our processes has one core. */
+/** What each part costs. Seconds are CPU of the process that does it; each process has one core. */
 export interface Costs {
   /** Of a gateway, for a frame that is received and accepted. */
   readonly acceptSeconds: number
