@@ -21,7 +21,7 @@ const settings = {
 
   databaseUrl: setting('DATABASE_URL', Type.Optional(Type.String({ pattern: '^postgres(ql)?://' }))),
   dataDir: setting('DATA_DIR', Type.String({ default: './data' })),
-  /** Connections of this process to the server of `DATABASE_URL`, beside two for notifications. */
+  /** Connections of this process to the server of `DATABASE_URL`, beside two for notifications and one for leases. */
   databasePoolSize: setting('DATABASE_POOL_SIZE', count(10)),
   /** Where notifications are listened to: for a `DATABASE_URL` behind a pooler, which lends its connections for a transaction only. */
   databaseListenUrl: setting('DATABASE_LISTEN_URL', Type.Optional(Type.String({ pattern: '^postgres(ql)?://' }))),

@@ -46,9 +46,15 @@ export async function createStorage (options: StorageOptions): Promise<Storage> 
   try {
     const target = await openTarget(options, opened)
     await migrateTarget(target, options)
-    const pool = openPool(target, options.logger, queryTimeoutMs)
-    opened.defer(async () => { await pool.end() })
-    return await openStores(createUnitsOfWork(pool, limits), async () => { await opened.disposeAsync() })
+    const open = (of: DatabaseTarget): UnitsOfWork => {
+      const pool = openPool(of, options.logger, queryTimeoutMs)
+      opened.defer(async () => { await pool.end() })
+      return createUnitsOfWork(pool, limits)
+    }
+    const units = open(target)
+    // When everything else waits for a connection, whoever executes a run must still be able to say so.
+    const leases = 'url' in target ? open({ ...target, size: 1 }) : units
+    return await openStores(units, async () => { await opened.disposeAsync() }, leases)
   } catch (error) {
     await opened.disposeAsync()
     throw error
@@ -78,8 +84,8 @@ async function migrateTarget (target: DatabaseTarget, { logger, migrations }: St
   }
 }
 
-/** The storage on a database that is in the newest state. */
-export async function openStores (units: UnitsOfWork, close: () => Promise<void>): Promise<Storage> {
+/** The storage on a database that is in the newest state. `leases`: where leases are renewed. */
+export async function openStores (units: UnitsOfWork, close: () => Promise<void>, leases = units): Promise<Storage> {
   const [row] = await units.asSystem(async (unit) => await unit.lastRows(sql<{ epoch: string }>`select threadline.epoch()`))
   const epoch = row?.epoch ?? ''
   return {
@@ -87,7 +93,7 @@ export async function openStores (units: UnitsOfWork, close: () => Promise<void>
     messages: createMessageStore(units),
     runs: createRunStore(units),
     events: createEventStore(units, epoch),
-    queue: createQueueStore(units),
+    queue: createQueueStore(units, leases),
     limits: createLimitStore(units),
     tickets: createTicketStore(units),
     account: createAccountStore(units),

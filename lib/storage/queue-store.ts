@@ -13,7 +13,7 @@ interface RenewedRow { readonly run_id: string, readonly attempt: number, readon
  * The table of the runs as a queue. What concerns the runs of everybody is asked in the role of the system, which may read unfinished runs and
  * renew their leases; what concerns one run happens in the name of its user.
  */
-export function createQueueStore (units: UnitsOfWork): QueueStore {
+export function createQueueStore (units: UnitsOfWork, leases = units): QueueStore {
   return {
     claimable: async ({ limit, waitedMs = 0 }) => await units.asSystem(async (unit) => {
       const rows = await unit.lastRows(claimableThreads(limit, waitedMs))
@@ -22,7 +22,7 @@ export function createQueueStore (units: UnitsOfWork): QueueStore {
 
     async renew (lease, runs) {
       if (runs.length === 0) return []
-      const rows = await units.asSystem(async (unit) => await unit.lastRows(renewal(lease, runs)))
+      const rows = await leases.asSystem(async (unit) => await unit.lastRows(renewal(lease, runs)))
       return rows.map((row) => ({ runId: toRunId(row.run_id), attempt: row.attempt, stopReason: row.stop_reason }))
     },
 

@@ -4,12 +4,13 @@ import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { sql, type Kysely } from 'kysely'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { createIdentity } from '../../lib/context/identity.ts'
 import { newThreadId, toRunId, toThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import { createStorage, type StorageOptions } from '../../lib/storage/open-storage.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
-import { as, deltaOf, messageOf, newcomer, runningRun } from '../support/storage-databases.ts'
+import { as, deltaOf, lease, messageOf, newcomer, runningRun } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 
 const alice = createIdentity({ userId: toUserId('alice') })
@@ -133,4 +134,23 @@ t.test('processes that start at once on a new server database agree', { skip: pr
 
   t.equal(new Set(storages.map(({ epoch }) => epoch)).size, 1)
   for (const storage of storages) await t.resolves(storage.ping())
+})
+
+t.test('leases are renewed also while everything else waits for a connection', { skip: process.env['TEST_DATABASE_URL'] === undefined && 'needs TEST_DATABASE_URL' }, async (t) => {
+  // kill: `const leases = units` in createStorage of lib/storage/open-storage.ts
+  const database = await createThrowawayDatabase()
+  t.teardown(async () => { await database?.drop() })
+  const storage = await open(t, { databaseUrl: database?.url, poolSize: 1 })
+  const [run, other] = [await runningRun(storage, alice), newcomer()]
+  const locking = new pg.Client({ connectionString: database?.url })
+  await locking.connect()
+  t.teardown(async () => { await locking.end() })
+  await locking.query('begin; lock table threadline.threads')
+  const waiting = as(other, async () => await storage.threads.create(newThreadId())) // has the only connection
+
+  const renewed = await storage.queue.renew(lease, [run])
+
+  t.match(renewed, [{ runId: run.runId, attempt: run.attempt }])
+  await locking.query('rollback')
+  await t.resolves(waiting)
 })

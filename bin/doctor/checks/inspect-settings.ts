@@ -4,8 +4,8 @@ import type { Database } from './database.ts'
 
 const { ok, warning, failed } = findingsOf('Settings')
 
-/** Beside those of the pool, each process has a connection that listens and one that notifies. */
-const besidePool = 2
+/** Beside those of the pool, each process has a connection that listens, one that notifies and one that renews leases. */
+const besidePool = 3
 const wantedProcesses = 4
 
 interface Row extends pg.QueryResultRow {
