@@ -8,6 +8,8 @@ t.setTimeout(280_000)
 
 const needsRedis = findRedis() === undefined ? { skip: 'needs Redis' } : needsServers
 const shortLease = { LEASE_MS: '2000' }
+/** More than it takes to say hello to Redis. */
+const leastBytes = 2_000
 
 t.test('a network cut between nodes and Redis, a gateway\'s and a worker\'s: what happens is told all the same', needsRedis, async (t) => {
   const redis = await startRedisServer(t)
@@ -16,13 +18,16 @@ t.test('a network cut between nodes and Redis, a gateway\'s and a worker\'s: wha
   const load = scene.chatting.keepTalking()
   await enough(load.said, 10)
 
+  const told = cut.map(({ redis }) => redis?.passedBytes ?? 0)
   for (const node of cut) node.redis?.cut()
   await enough(load.said, 20)
   for (const node of cut) node.redis?.heal()
+  for (const { redis } of cut) await enough(() => redis?.passedBytes ?? 0, leastBytes)
   await enough(load.said, 20)
   await load.stop()
   const history = await scene.conclude()
 
+  t.ok(told.every((bytes) => bytes > leastBytes), `both had told and heard by Redis: ${told.join(', ')} bytes`)
   t.same(statusesOf(history), ['completed'])
   t.ok(history.clients.every(({ connections }) => connections.length === 1), 'no connection is lost')
 })

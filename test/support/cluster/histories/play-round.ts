@@ -1,14 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RunId } from '../../../../lib/protocol/ids.ts'
 import { isEvent } from '../../is-event.ts'
 import { createThrowawayDatabase } from '../../throwaway-database.ts'
 import { accessSettings } from '../access.ts'
 import { startChatting, type Chatting } from '../chatting.ts'
 import { checkHistory, tellViolations } from '../check-history.ts'
 import { startCluster, type Role } from '../cluster.ts'
-import { markersIn } from '../history.ts'
 import { faultsOfEffects, startOutsideWorld, type OutsideWorld } from '../outside-world.ts'
 import { createRecorder } from '../recorder.ts'
+import { storageFailuresOf } from '../storage-failures.ts'
 import type { FaultyNode } from './faulty-node.ts'
 import { startLocalNode } from './local-node.ts'
 import type { Plan } from './plan.ts'
@@ -72,16 +71,15 @@ async function play (t: Teardowns, plan: Plan, { world, nodes }: Stage): Promise
   const history = await chatting.finish()
   const ends = history.threads.flatMap(({ events }) => events.filter((event) => isEvent(event, 'agent_completed')))
   const failed = ends.filter(({ payload: { status } }) => status !== 'completed')
-  const excused = new Set(failed.filter(({ payload: { error } }) => error?.code === 'THREADLINE_STORAGE_UNAVAILABLE').map(({ run_id: runId }) => runId))
-  const unanswered = new Set(history.threads.flatMap(({ messages }) => messages.filter(({ run_id: runId }) => excused.has(runId as RunId)).flatMap(({ content }) => markersIn(content))))
-  const written = chatting.talkers.flatMap((talker) => talker.written.filter((marker) => !unanswered.has(marker)))
+  const excused = storageFailuresOf(history)
+  const written = chatting.talkers.flatMap((talker) => talker.written.filter((marker) => !excused.markers.has(marker)))
   return {
     problems: [
       ...tellViolations(checkHistory(history)),
       ...faultsOfEffects(world.effects, written),
-      ...failed.filter(({ run_id: runId }) => !excused.has(runId)).map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
+      ...failed.filter(({ run_id: runId }) => !excused.runs.has(runId)).map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
     ],
-    failed: excused.size,
+    failed: excused.runs.size,
     messages: history.threads.reduce((sum, { runs }) => sum + runs.length, 0),
     resumed: history.threads.reduce((sum, { events }) => sum + events.filter(({ type }) => type === 'agent_resumed').length, 0),
     reconnects: history.clients.reduce((sum, { connections }) => sum + connections.length - 1, 0)
