@@ -70,8 +70,13 @@ t.test('a network cut between a gateway and Postgres: its clients are served by 
   await sleep(1_000)
   scene.cluster.node('gateway-0').postgres.heal()
   await enough(load.said, 20)
+  for (const { clients } of scene.chatting.talkers) clients[0].drop()
+  await enough(load.said, 10)
   await load.stop()
   const history = await scene.conclude()
 
   t.same(statusesOf(history), ['completed'])
+  const visited = history.clients.map(({ connections }) => connections.map(({ node }) => node).join())
+  t.ok(visited.some((nodes) => nodes.includes('gateway-0,gateway-1')), 'somebody has gone to the other one')
+  t.ok(visited.some((nodes) => nodes.includes('gateway-1,gateway-0')), 'and somebody has come back')
 })
