@@ -61,6 +61,9 @@ async function execute ({ run, askedAt }: Claim, options: ClaimedRunOptions): Pr
     const ended = await executeRun(run, controller, { ...options, log: silencedBy(controller.signal, options.log) })
     if (ended === undefined) await leave(run, controller.signal, options)
     else endedRuns.tell(ended)
+  } catch (err) {
+    controller.abort(new RunLeft('given_back')) // what of it still goes on tells nothing more
+    throw err
   } finally {
     letGo?.()
   }

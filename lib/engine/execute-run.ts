@@ -8,7 +8,7 @@ import { withHop } from '../context/hop.ts'
 import type { Logger } from '../context/logger.ts'
 import { onLeave, withScope } from '../context/scope.ts'
 import { createEmitter, type Emitter } from '../emitter/emitter.ts'
-import { ThreadlineError, toPublicError } from '../errors.ts'
+import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { PayloadOf } from '../protocol/events.ts'
 import { newMessageId } from '../protocol/ids.ts'
@@ -44,7 +44,8 @@ const rolledBack: StopReason = 'rolled_back'
  * happens between them. A run that an earlier attempt has begun goes on, after `agent_resumed`, from what that has stored. `stopping` stops it, whoever aborts it. Undefined when somebody else has ended the run, or taken it over, or its
  * thread is gone: as soon as the log refuses an event, the run is aborted, and tells nothing more. Throws `THREADLINE_CONTEXT_MISMATCH`, before
  * any event, when the active identity is not the run's; else only when the end itself cannot be stored, or what an earlier attempt has left
- * cannot be read.
+ * cannot be read; and `THREADLINE_STORAGE_UNAVAILABLE` when the storage is away in the middle: that is no end of a run, which goes on from its
+ * steps when the storage is back.
  */
 export async function executeRun (run: RunRecord, stopping: AbortController, options: ExecutionOptions): Promise<EndedRun | undefined> {
   guard(run, 'engine')
@@ -105,6 +106,7 @@ async function endingOf (task: RunTask, options: ExecutionOptions): Promise<Endi
       return ending
     })
   } catch (err) {
+    if (isInterrupted(err, task.controller.signal)) throw err
     options.logger.warn({ err }, 'a run could not be started')
     return endingOfError(err, task.controller.signal)
   }
@@ -130,11 +132,17 @@ async function work (task: RunTask, instance: AgentInstance, options: ExecutionO
     await emitter.flush()
     return { status: 'completed', usage: answer.usage }
   } catch (err) {
+    if (isInterrupted(err, signal)) throw err
     const ending = endingOfError(err, signal)
     if (ending.status === 'failed') options.logger.warn({ err, reason: ending.reason }, 'a run failed')
     await emitter.flush().catch(() => undefined) // the run fails already, for the first reason
     return { ...ending, ...usageOf(answer) }
   }
+}
+
+/** Nobody has stopped the run, and nothing in it has failed: what it says cannot be stored, or what it needs cannot be read, for now. */
+function isInterrupted (error: unknown, signal: AbortSignal): boolean {
+  return !signal.aborted && isThreadlineError(error, 'THREADLINE_STORAGE_UNAVAILABLE')
 }
 
 /** Tools that an earlier attempt has announced and this one has not come to: another answer of the model, or the run has ended before. */
