@@ -39,7 +39,6 @@ console.log(JSON.stringify({
   faults: rounds.reduce((sum, { plan }) => sum + plan.faults.length, 0),
   rounds: rounds.length,
   messages: rounds.reduce((sum, { messages }) => sum + messages, 0),
-  failed: rounds.reduce((sum, { failed }) => sum + failed, 0),
   resumed: rounds.reduce((sum, { resumed }) => sum + resumed, 0),
   reconnects: rounds.reduce((sum, { reconnects }) => sum + reconnects, 0),
   seconds: Math.round((performance.now() - startedAt) / 1_000),

@@ -5,7 +5,6 @@ import { checkHistory, tellViolations } from './check-history.ts'
 import { startCluster, type Cluster, type ClusterOptions } from './cluster.ts'
 import type { History } from './history.ts'
 import { faultsOfEffects } from './outside-world.ts'
-import { storageFailuresOf } from './storage-failures.ts'
 
 /** For tests that need servers. */
 export const needsServers = {
@@ -34,8 +33,7 @@ export async function openScene (t: Test, options: ClusterOptions & { readonly u
     chatting,
     async conclude () {
       const history = await chatting.finish()
-      const { markers } = storageFailuresOf(history)
-      const written = chatting.talkers.flatMap((talker) => talker.written.filter((marker) => !markers.has(marker)))
+      const written = chatting.talkers.flatMap((talker) => talker.written)
       t.same(tellViolations(checkHistory(history)), [], 'nothing is lost, doubled or crossed')
       t.same(faultsOfEffects(cluster.world.effects, written), [], 'whatever a tool has done was done under one key')
       const messages = history.threads.flatMap((thread) => thread.messages)

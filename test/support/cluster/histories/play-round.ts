@@ -7,7 +7,6 @@ import { checkHistory, tellViolations } from '../check-history.ts'
 import { startCluster, type Role } from '../cluster.ts'
 import { faultsOfEffects, startOutsideWorld, type OutsideWorld } from '../outside-world.ts'
 import { createRecorder } from '../recorder.ts'
-import { storageFailuresOf } from '../storage-failures.ts'
 import type { FaultyNode } from './faulty-node.ts'
 import { startLocalNode } from './local-node.ts'
 import type { Plan } from './plan.ts'
@@ -21,8 +20,6 @@ export interface Played {
   /** What was lost, doubled, crossed or left undone. */
   readonly problems: readonly string[]
   readonly messages: number
-  /** Runs that have told, as their end, that the storage was not available: they can be asked for again. */
-  readonly failed: number
   /** Runs that another attempt has gone on with. */
   readonly resumed: number
   /** How often a client had to come back. */
@@ -50,7 +47,7 @@ export async function playRound (plan: Plan): Promise<Played> {
     said.push(line)
     if (said.length > saidLines) said.shift()
   }
-  let result: Omit<Played, 'plan' | 'said'> = { problems: [], messages: 0, failed: 0, resumed: 0, reconnects: 0 }
+  let result: Omit<Played, 'plan' | 'said'> = { problems: [], messages: 0, resumed: 0, reconnects: 0 }
   try {
     const stage = plan.processes ? await openProcesses(teardowns, plan) : await openLocal(teardowns, plan, note)
     result = await play(teardowns, plan, stage)
@@ -71,15 +68,13 @@ async function play (t: Teardowns, plan: Plan, { world, nodes }: Stage): Promise
   const history = await chatting.finish()
   const ends = history.threads.flatMap(({ events }) => events.filter((event) => isEvent(event, 'agent_completed')))
   const failed = ends.filter(({ payload: { status } }) => status !== 'completed')
-  const excused = storageFailuresOf(history)
-  const written = chatting.talkers.flatMap((talker) => talker.written.filter((marker) => !excused.markers.has(marker)))
+  const written = chatting.talkers.flatMap((talker) => talker.written)
   return {
     problems: [
       ...tellViolations(checkHistory(history)),
       ...faultsOfEffects(world.effects, written),
-      ...failed.filter(({ run_id: runId }) => !excused.runs.has(runId)).map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
+      ...failed.map(({ run_id: runId, sequence, payload: { status, reason, error } }) => `not completed: ${runId} is ${status} at ${sequence}: ${reason} ${error?.code}`)
     ],
-    failed: excused.runs.size,
     messages: history.threads.reduce((sum, { runs }) => sum + runs.length, 0),
     resumed: history.threads.reduce((sum, { events }) => sum + events.filter(({ type }) => type === 'agent_resumed').length, 0),
     reconnects: history.clients.reduce((sum, { connections }) => sum + connections.length - 1, 0)

@@ -41,8 +41,8 @@ export async function playRounds (plans: readonly Plan[], tell: (line: string) =
   return played
 }
 
-function tellRound ({ plan, problems, messages, failed, resumed, reconnects, said }: Played, tell: (line: string) => void): void {
-  tell(`${tellPlan(plan)}: ${messages} messages, ${resumed} runs went on, ${failed} could not, ${reconnects} times a client came back`)
+function tellRound ({ plan, problems, messages, resumed, reconnects, said }: Played, tell: (line: string) => void): void {
+  tell(`${tellPlan(plan)}: ${messages} messages, ${resumed} runs went on, ${reconnects} times a client came back`)
   if (problems.length === 0) return
   tell(`VIOLATED with seed ${plan.seed}; again: npm run histories -- --replay ${plan.seed}${plan.processes ? ' --processes' : ''} --faults ${plan.faults.length}`)
   for (const problem of problems) tell(`  ${problem}`)
