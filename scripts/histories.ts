@@ -44,4 +44,4 @@ console.log(JSON.stringify({
   seconds: Math.round((performance.now() - startedAt) / 1_000),
   violated
 }))
-process.exitCode = violated.length === 0 ? 0 : 1
+process.exit(violated.length === 0 ? 0 : 1) // see test/support/cluster/end-of-process.ts

@@ -56,6 +56,7 @@ async function start (t: Test, folder: string, command: readonly string[], env: 
   const steps = [
     'folder=$0 user=$1; shift',
     'mount --bind $folder $folder; mount -o remount,bind,ro $folder; cd $folder',
+    'unset NODE_OPTIONS', // by which the test runner follows processes, and writes about them
     'exec setpriv --reuid=$user --regid=$user --clear-groups --no-new-privs --inh-caps=-all -- "$@"'
   ]
   const child = spawn('unshare', ['-m', 'sh', '-euc', steps.join('\n'), folder, nobody, process.execPath, ...args], {

@@ -14,7 +14,7 @@ const months = `
   alter table threadline.threads no force row level security;
   insert into threadline.threads (thread_id, user_id) select ${threadOf}, ${userOf} from generate_series(0, 19999) n;
   insert into threadline.runs (run_id, thread_id, user_id, message_id, request_id, agent, input, context, status, started_at, attempt, worker, lease_until)
-    select 'run ' || n, ${threadOf}, ${userOf}, gen_random_uuid(), gen_random_uuid(), 'assistant', repeat('hello ', 30), '{}',
+    select 'run_' || ${threadOf} || '_' || gen_random_uuid(), ${threadOf}, ${userOf}, gen_random_uuid(), gen_random_uuid(), 'assistant', repeat('hello ', 30), '{}',
       case when n < 40000 then 'completed' when n < 41000 then 'queued' else 'running' end, now(), 1, 'a worker', now() + interval '1 minute'
     from generate_series(0, 41199) n;
   alter table threadline.runs force row level security;
