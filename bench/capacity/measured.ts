@@ -1,8 +1,8 @@
 import type { Costs, Workload } from './model.ts'
 
 /**
- * What one core and one server of the machine on which `docs/scaling.md` was measured can do; `npm run bench:cluster -- --only costs` prints
- * them anew. Another machine has other figures and the same shape.
+ * What one core and one server can do, rounded: of the order that `bench:context`, `bench:resume`, `bench:cluster` and `soak` measured on the machine of
+ * `docs/scaling.md`, where all parts shared two cores. They are assumptions of the model: put your own figures here. Another machine has other figures and the same shape.
  */
 export const measuredCosts: Costs = {
   acceptSeconds: 900e-6,

@@ -7,7 +7,7 @@ import type { BullNode } from './bull-node.ts'
 type Times = Readonly<Record<string, number>>
 
 /** A few messages at a time, as a chat has them: the worker is idle in between. */
-const calm = { messages: 100, users: 4, pauseMs: 25 }
+const calm = { messages: 60, users: 2, pauseMs: 150 }
 
 /**
  * From the moment at which a message is accepted to the beginning of its run on another node: the runs table with its announcements over
