@@ -8,7 +8,7 @@
  * Ends with one line of JSON; exit code 1 when model and simulation disagree.
  */
 import { parseArgs } from 'node:util'
-import { chat, measuredCosts, workloads } from './capacity/measured.ts'
+import { chat, assumedCosts, workloads } from './capacity/assumptions.ts'
 import { limitsOf, planFor, type Bus, type Limit, type Workload } from './capacity/model.ts'
 import { queues, simulate, type Queue } from './capacity/simulation.ts'
 import { readCount } from './support/command-line.ts'
@@ -26,7 +26,7 @@ const closeTogether = 1.1
 const expectedShare = 0.4
 
 const plans = [1_000, 10_000, 100_000, 1_000_000, 10_000_000].flatMap((connections) => buses.map((bus) => {
-  const plan = planFor({ ...chat, connections }, measuredCosts, bus)
+  const plan = planFor({ ...chat, connections }, assumedCosts, bus)
   return { connections, bus, plan }
 }))
 console.log('What a chat needs (six messages an hour and connection, parts used to 60 %):\n')
@@ -71,11 +71,11 @@ interface Check {
  * whose limits lie close together are full together, because chance alone decides which of them falls behind.
  */
 function checkLimit (name: string, workload: Workload, bus: Bus): Check {
-  const [limit, ...others] = limitsOf(workload, measuredCosts, bus, queues)
+  const [limit, ...others] = limitsOf(workload, assumedCosts, bus, queues)
   const together = [limit, ...others.filter(({ connections }) => connections < limit.connections * closeTogether)]
   const next = others[together.length - 1]
   const at = (connections: number): { queue: Queue, seconds: number } => {
-    const { backlogSeconds } = simulate({ ...workload, connections }, measuredCosts, bus, { seconds: simulatedSeconds, random })
+    const { backlogSeconds } = simulate({ ...workload, connections }, assumedCosts, bus, { seconds: simulatedSeconds, random })
     const [queue] = queues.toSorted((one, other) => backlogSeconds[other] - backlogSeconds[one])
     if (queue === undefined) throw new RangeError('There are no queues')
     return { queue, seconds: backlogSeconds[queue] }

@@ -4,7 +4,7 @@ import type { Costs, Workload } from './model.ts'
  * What one core and one server can do, rounded: of the order that `bench:context`, `bench:resume`, `bench:cluster` and `soak` measured on the machine of
  * `docs/scaling.md`, where all parts shared two cores. They are assumptions of the model: put your own figures here. Another machine has other figures and the same shape.
  */
-export const measuredCosts: Costs = {
+export const assumedCosts: Costs = {
   acceptSeconds: 900e-6,
   deliverSeconds: 30e-6,
   idleSeconds: 1e-6,
