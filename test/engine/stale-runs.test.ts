@@ -8,7 +8,7 @@ import { createStoredEventLog } from '../../lib/events/stored-event-log.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
 import { newRequestId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { Storage } from '../../lib/storage/storage.ts'
-import { alone, signed, testSigner } from '../support/engine-parts.ts'
+import { alone, patientLimits, signed, testSigner } from '../support/engine-parts.ts'
 import { createHaltingAgent, type HaltingAgent } from '../support/halting-agent.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { as, completionOf, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
@@ -33,11 +33,7 @@ function createWorker (t: Test, storage: Storage): Worker {
     log,
     slots: new Slots(4),
     logger,
-    runTimeoutMs: 60_000,
-    stepTimeoutMs: 60_000,
-    toolTimeoutMs: 60_000,
-    stepLimit: 1,
-    waitNoticeMs: 60_000
+    ...patientLimits
   })
   t.teardown(async () => {
     await engine.close(0)

@@ -8,7 +8,7 @@ import type { InProcessHub } from '../../lib/events/in-process-bus.ts'
 import { createStoredEventLog } from '../../lib/events/stored-event-log.ts'
 import { createModelRegistry } from '../../lib/models/model-registry.ts'
 import type { AcceptedMessage, RunRecord, Storage } from '../../lib/storage/storage.ts'
-import { alone, signed } from './engine-parts.ts'
+import { alone, patientLimits, signed } from './engine-parts.ts'
 import { createHaltingAgent, type HaltingAgent } from './halting-agent.ts'
 import { createSilentLogger } from './silent-logger.ts'
 import { as, messageOf } from './storage-databases.ts'
@@ -43,11 +43,7 @@ export async function startNode (t: Test, storage: Storage, hub: InProcessHub, o
     log,
     slots: new Slots(slots),
     logger,
-    runTimeoutMs: 60_000,
-    stepTimeoutMs: 60_000,
-    toolTimeoutMs: 60_000,
-    stepLimit: 1,
-    waitNoticeMs: 60_000
+    ...patientLimits
   })
   t.teardown(async () => {
     await engine.close(0)

@@ -13,6 +13,9 @@ export const testKey = randomBytes(32)
 /** Signs the runs of tests, and is trusted by the engines of tests. */
 export const testSigner: Signer = createSigner([testKey])
 
+/** Limits that no test comes to. */
+export const patientLimits = { runTimeoutMs: 60_000, stepTimeoutMs: 60_000, toolTimeoutMs: 60_000, stepLimit: 1, waitNoticeMs: 60_000 } satisfies Partial<EngineOptions>
+
 /** What makes an engine the only one of its queue, which ends with it. */
 export function alone (queue: QueueStore, changes: Partial<Parts> = {}): Parts {
   return {
