@@ -1,14 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import { enterThread } from '../context/current-thread.ts'
 import { createIdentity } from '../context/identity.ts'
 import type { Signer } from '../context/signature.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { EventBus } from '../events/event-bus.ts'
 import type { RunId } from '../protocol/ids.ts'
-import { Announcer } from '../queue/announcer.ts'
 import { LeaseKeeper } from '../queue/lease-keeper.ts'
-import { QueuePoller, type Room } from '../queue/queue-poller.ts'
 import type { Lease, QueueStore, RunStore, ThreadStore } from '../storage/storage.ts'
 import { EndedRuns, type EndedRunListener } from './ended-runs.ts'
 import type { ExecutionOptions } from './execute-run.ts'
@@ -20,6 +17,7 @@ import { hearStops } from './stop-messages.ts'
 import { stopRuns, stopRunsOfUser, type StopOptions, type StopRequest } from './stop-runs.ts'
 import { launchThread, type LoopOptions } from './thread-loops.ts'
 import { ThreadSessions } from './thread-sessions.ts'
+import { WorkIntake } from './work-intake.ts'
 
 /**
  * Executes runs: in each thread one at a time, in the order in which they were accepted, at most as many at once as there are slots. A run belongs
@@ -79,55 +77,19 @@ export interface EngineOptions extends ExecutionOptions {
 const sweepIntervalMs = 60_000
 /** How long an entry of the run registry lives whose thread nobody works on. */
 const entryLifeMs = 600_000
-const defaultPollIntervalMs = 1_000
-/** How long a run waits for a worker with room before one without takes it. */
-const patienceMs = 1_000
-/** How often the other nodes are told that something waits. */
-const announceIntervalMs = 20
-/** Threads that may wait here for a slot: where nobody else could take them, and where it is better to leave some to others. */
-const waitingRoom = { alone: 10_000, withPeers: 64 }
 
 export function createEngine (options: EngineOptions): Engine {
-  const { slots, executes, hasPeers, bus } = options
-  const sessions = new ThreadSessions()
-  const registry = new RunRegistry()
-  const endedRuns = new EndedRuns(options.logger)
+  const { slots, executes, hasPeers } = options
   const closing = new AbortController()
-  const announcer = new Announcer(() => { announceWork(bus) }, announceIntervalMs)
-  const leases = hasPeers ? new LeaseKeeper({ store: options.queue, lease: options.lease, logger: options.logger }) : undefined
-  const room = (): Room => roomOf(slots.limit - sessions.size, hasPeers)
-  const poller = new QueuePoller({
-    store: options.queue,
-    room,
-    launch: ({ userId, threadId }) => { enterThread(createIdentity({ userId, threadId }), () => { launchThread(parts) }) },
-    intervalMs: options.pollIntervalMs ?? defaultPollIntervalMs,
-    patienceMs,
-    hasPeers,
-    logger: options.logger
-  })
-  const parts: LoopOptions & StopOptions = {
-    ...options,
-    sessions,
-    registry,
-    endedRuns,
-    leases,
-    closing: closing.signal,
-    leaving: options.outlived ? new RunLeft('given_back') : new RunStopped('server_stopped'),
-    listen: (session) => hearStops(bus, registry, session),
-    loopEnded: () => {
-      if (closing.signal.aborted) announcer.announce()
-      poller.freed()
-    }
-  }
-  const unsubscribe = executes ? hearWork(bus, () => { poller.look() }) : () => {}
+  const parts = createParts(options, closing.signal)
+  const { sessions, registry, endedRuns, leases, intake } = parts
   const sweeping = setInterval(() => { sweep(sessions, registry) }, sweepIntervalMs)
   sweeping.unref()
 
   return {
     launch () {
-      if (executes && (sessions.find() !== undefined || room().free > 0)) return launchThread(parts)
-      announcer.announce()
-      if (executes) poller.postpone()
+      if (executes && (sessions.find() !== undefined || intake.hasRoom())) launchThread(parts)
+      else intake.leave()
     },
     stop: (request) => stopRuns(request, parts),
     stopUser: (timeoutMs) => within(timeoutMs, (signal) => stopRunsOfUser(signal, parts)),
@@ -135,7 +97,7 @@ export function createEngine (options: EngineOptions): Engine {
     async recover () {
       if (!executes) return
       if (!hasPeers) await recoverRuns(parts)
-      poller.start()
+      intake.start()
     },
     onEnded: (listener) => endedRuns.listen(listener),
 
@@ -144,29 +106,40 @@ export function createEngine (options: EngineOptions): Engine {
     async close (graceMs) {
       closing.abort(new ThreadlineError('THREADLINE_SHUTTING_DOWN'))
       clearInterval(sweeping)
-      unsubscribe()
       const idle = sessions.idle()
       const timer = setTimeout(() => { registry.abortAll(parts.leaving) }, graceMs)
       await idle
       clearTimeout(timer)
-      announcer.close()
-      await Promise.all([poller.close(), leases?.close()])
+      await Promise.all([intake.close(), leases?.close()])
       registry.close()
     }
   }
 }
 
-function roomOf (freeSlots: number, hasPeers: boolean): Room {
-  if (hasPeers) return { free: freeSlots, waiting: freeSlots + waitingRoom.withPeers }
-  return { free: freeSlots + waitingRoom.alone, waiting: 0 }
-}
+type Parts = LoopOptions & StopOptions & { readonly intake: WorkIntake }
 
-function announceWork (bus: EngineOptions['bus']): void {
-  context.with(ROOT_CONTEXT, () => { bus.publish({ kind: 'work' }, { kind: 'message', name: 'work', body: {} }) })
-}
-
-function hearWork (bus: EngineOptions['bus'], look: () => void): () => void {
-  return context.with(ROOT_CONTEXT, () => bus.subscribe({ kind: 'work' }, look))
+function createParts (options: EngineOptions, closing: AbortSignal): Parts {
+  const { slots, queue, lease, bus, hasPeers, outlived, logger } = options
+  const sessions = new ThreadSessions()
+  const registry = new RunRegistry()
+  const parts: Parts = {
+    ...options,
+    sessions,
+    registry,
+    endedRuns: new EndedRuns(logger),
+    leases: hasPeers ? new LeaseKeeper({ store: queue, lease, logger }) : undefined,
+    closing,
+    leaving: outlived ? new RunLeft('given_back') : new RunStopped('server_stopped'),
+    listen: (session) => hearStops(bus, registry, session),
+    intake: new WorkIntake({
+      ...options,
+      closing,
+      freeSlots: () => slots.limit - sessions.size,
+      launch: ({ userId, threadId }) => { enterThread(createIdentity({ userId, threadId }), () => { launchThread(parts) }) }
+    }),
+    loopEnded: () => { parts.intake.freed() }
+  }
+  return parts
 }
 
 /** The runs of a thread that has a loop are read, and stay. */
