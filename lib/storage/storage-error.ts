@@ -16,7 +16,9 @@ const untranslatable = ['22021', '22P05']
 
 // Source: PostgreSQL 18, appendix A. The server is going, full or gone, or has given up waiting; a later try can succeed.
 const unavailableClasses = ['08', '53', '57', '58', '40', 'XX']
-const unavailableStates = ['55P03', '3D000', '28000', '28P01']
+/** Of a server that has become a standby, or that is only read from for another reason. */
+const readOnly = '25006'
+const unavailableStates = ['55P03', '3D000', '28000', '28P01', '25P03', '25P04', readOnly]
 
 /**
  * What a failed call to the driver means to a caller. A bug in a query stays what it is, and is an internal error outside.
@@ -32,6 +34,11 @@ export function toStorageError (error: unknown): unknown {
   if (untranslatable.includes(state)) return new ThreadlineError('THREADLINE_BAD_REQUEST', undefined, { cause: error })
   if (unavailableClasses.includes(state.slice(0, 2)) || unavailableStates.includes(state)) return unavailable(error)
   return error
+}
+
+/** True for what stays so on this connection, and may be otherwise on a new one. */
+export function isOfConnection (error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === readOnly
 }
 
 function unavailable (cause: unknown): ThreadlineError {

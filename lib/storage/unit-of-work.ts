@@ -2,7 +2,7 @@ import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import pg from 'pg'
 import type { CompiledQuery } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
-import { toStorageError } from './storage-error.ts'
+import { isOfConnection, toStorageError } from './storage-error.ts'
 import { query } from './tables.ts'
 
 /** A query that was built and not run. */
@@ -133,6 +133,7 @@ class Transaction implements UnitOfWork {
 
   #send (text: string, values?: readonly unknown[]): Promise<unknown> {
     const sent = this.#client.query(text, values === undefined ? undefined : [...values]).catch((error: unknown) => {
+      this.#broken ||= isOfConnection(error) // after a failover the next one leads to the server that writes
       throw toStorageError(error)
     })
     sent.catch(() => undefined) // whoever needs the answer awaits it; until then it is not unhandled

@@ -9,7 +9,7 @@ import { createUnitsOfWork } from '../../lib/storage/unit-of-work.ts'
 import { createStorage } from '../../lib/storage/open-storage.ts'
 import { createArrivals } from '../support/arrivals.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
-import { as, lease, newcomer, runningRun } from '../support/storage-databases.ts'
+import { as, deltaOf, lease, newcomer, runningRun } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 
 const needsServer = { skip: process.env['TEST_DATABASE_URL'] === undefined && 'needs a server, named by TEST_DATABASE_URL' }
@@ -47,6 +47,28 @@ t.test('a server that ends connections is found again', needsServer, async (t) =
 
   await t.rejects(inTheMiddle, unavailable)
   t.same(await as(alice, async () => await units.asUser(async (unit) => await unit.lastRows(sql`select 3 as x`))), [{ x: 3 }])
+})
+
+// Kill: no `isOfConnection` in lib/storage/unit-of-work.ts.
+t.test('a server that takes no writes is away, and connections to it do not outlive that', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const storage = await createStorage({ databaseUrl: url })
+  t.teardown(async () => { await storage.close() })
+  const run = await runningRun(storage, newcomer())
+  const operator = new pg.Client({ connectionString: url, options: '-c default_transaction_read_only=off' })
+  await operator.connect()
+  t.teardown(async () => { await operator.end() })
+  const takeWrites = async (yes: boolean): Promise<void> => {
+    await operator.query(`alter database ${new URL(url).pathname.slice(1)} set default_transaction_read_only = ${yes ? 'off' : 'on'}`)
+  }
+  await takeWrites(false)
+  await endConnections(url)
+
+  await t.rejects(storage.events.append([deltaOf(run)]), unavailable)
+  await t.rejects(storage.events.append([deltaOf(run)]), unavailable)
+  await takeWrites(true)
+
+  t.same(await storage.events.append([deltaOf(run)]), [{ sequence: 1 }])
 })
 
 // Kill: no `context.with` around `pool.connect` in lib/storage/unit-of-work.ts.
