@@ -58,6 +58,8 @@ export function createQueueStore (units: UnitsOfWork, leases = units): QueueStor
  * comes before what others have under way, the second counts as if the first was taken, and so on.
  */
 function claimableThreads (limit: number, waitedMs: number) {
+  // A run that was stored before the database's clock was set back has waited, too.
+  const longEnough = waitedMs <= 0 ? sql`true` : sql`waits_since <= now() - ${waitedMs} * interval '1 millisecond'`
   return sql<{ user_id: string, thread_id: string }>`
     with heads as materialized (
       select distinct on (r.thread_id) r.thread_id, r.user_id, r.status = 'running' as running,
@@ -69,7 +71,7 @@ function claimableThreads (limit: number, waitedMs: number) {
       from heads h
     ), waiting as (
       select c.*, under_way + row_number() over (partition by user_id order by waits_since, thread_id) as place
-      from counted c where not busy and waits_since <= now() - ${waitedMs} * interval '1 millisecond'
+      from counted c where not busy and ${longEnough}
     )
     select user_id, thread_id from waiting order by place, waits_since, thread_id limit ${limit}`
 }

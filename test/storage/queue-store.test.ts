@@ -174,6 +174,13 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     t.same(new Set(await claimableOf([...threads, fresh.threadId, old.threadId], { waitedMs: 2_000 })), new Set([1, 3]))
   })
 
+  t.test('a run is told that was stored before the clock of the database was set back', async (t) => {
+    // kill: compare `waits_since` with `now()` where nothing is asked about waiting, in lib/storage/queue-store.ts
+    const threads = [await queued(newcomer(), -600)]
+
+    t.same(await claimableOf(threads), [0])
+  })
+
   t.test('a user who has nothing under way comes before one who has, and nobody\'s hundred before somebody\'s first', async (t) => {
     // kill: leave `partition by user_id` or `under_way` out of `claimableThreads` in lib/storage/queue-store.ts
     const [alice, bob, carol] = [newcomer(), newcomer(), newcomer()]
