@@ -5,6 +5,8 @@
 #
 #   scripts/test-topology.sh files                prints which tests these are
 #   scripts/test-topology.sh <topology> [file…]   runs them, or the named ones: embedded, postgres or cluster (test/support/topology.ts)
+#   scripts/test-topology.sh server-files         prints which tests ask a server for something by themselves
+#   scripts/test-topology.sh on <set> [file…]     runs these, or the named ones, on the servers of that set (scripts/services.sh), as a cluster
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,12 +22,20 @@ files () {
   grep -E '\.test\.ts$' <<< "$known" | grep -v '^test/cluster/'
 }
 
+# What they store, queue, carry and migrate is all that a version of Postgres or Redis can change. Those of whole services take longer than all of these.
+server_files () {
+  grep -rlE "support/(storage-databases|throwaway-database|service-login|pooler|redis-server)\.ts" \
+    test/{bin,events,gateway,plugins,queue,storage} --include='*.test.ts' | sort
+}
+
+# run <topology> <set> [file…]
 run () {
+  local set=$2
   export TEST_TOPOLOGY=$1 PATH=$PWD/node_modules/.bin:$PATH
-  shift
-  scripts/services.sh start
-  # shellcheck disable=SC2046 # two assignments, without spaces
-  export $(scripts/services.sh env | sed 's/^/TEST_/')
+  shift 2
+  scripts/services.sh start "$set"
+  # shellcheck disable=SC2046 # assignments without spaces
+  export $(scripts/services.sh env "$set" | sed 's/^/TEST_/')
   unset DATABASE_URL REDIS_URL
   # shellcheck disable=SC2046 # names of tests have no spaces
   [ $# -gt 0 ] || set -- $(files)
@@ -34,6 +44,12 @@ run () {
 
 case "${1:-}" in
   files) files ;;
-  embedded | postgres | cluster) run "$@" ;;
-  *) sed -n '6,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  embedded | postgres | cluster) run "$1" debian "${@:2}" ;;
+  server-files) server_files ;;
+  on)
+    # shellcheck disable=SC2046 # names of tests have no spaces
+    [ $# -gt 2 ] || set -- "$@" $(server_files)
+    run cluster "${@:2}"
+    ;;
+  *) sed -n '6,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

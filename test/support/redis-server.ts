@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { findFreePort } from './cluster/free-port.ts'
+import { findRedis } from './cluster/redis-server.ts'
 import { within } from './within.ts'
 
 export interface RedisServer {
@@ -21,6 +22,7 @@ export interface RedisServer {
 
 /** A Redis of the test's own on a free port of loopback, which ends with the test. `cluster`: the only server of one, with all slots. */
 export async function startRedisServer (t: Test, { cluster = false, password }: { cluster?: boolean, password?: string } = {}): Promise<RedisServer> {
+  const program = findRedis() ?? 'redis-server'
   const folder = await mkdtemp(join(tmpdir(), 'threadline-redis-'))
   const port = await findFreePort()
   const clusterPort = String(await findFreePort())
@@ -51,7 +53,7 @@ export async function startRedisServer (t: Test, { cluster = false, password }: 
   }
 
   async function start (): Promise<void> {
-    running = spawn('redis-server', [
+    running = spawn(program, [
       '--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--save', '', '--appendonly', 'no',
       ...(password === undefined ? [] : ['--requirepass', password]),
       ...(cluster ? ['--cluster-enabled', 'yes', '--cluster-port', clusterPort, '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no'] : [])

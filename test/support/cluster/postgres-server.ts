@@ -18,8 +18,10 @@ export interface PostgresServer {
   stop (mode: 'fast' | 'immediate'): Promise<void>
 }
 
-/** Where the programs of Debian's package are; undefined where they are not installed. */
+/** Where the programs are: in `TEST_POSTGRES_BIN`, else those of Debian's package; undefined where they are not installed. */
 export function findPostgres (): string | undefined {
+  const named = process.env['TEST_POSTGRES_BIN']
+  if (named !== undefined) return named
   const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql').toSorted((a, b) => Number(b) - Number(a)) : []
   return versions.map((version) => `/usr/lib/postgresql/${version}/bin`).find((folder) => existsSync(join(folder, 'initdb')))
 }

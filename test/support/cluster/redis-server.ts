@@ -21,8 +21,10 @@ export interface RedisServer {
   start (options: { readonly withData: boolean }): Promise<void>
 }
 
-/** The program, of Redis or of Valkey; undefined where neither is installed. */
+/** The program, of Redis or of Valkey: that of `TEST_REDIS_SERVER`, else the one that is installed; undefined where neither is. */
 export function findRedis (): string | undefined {
+  const named = process.env['TEST_REDIS_SERVER']
+  if (named !== undefined) return named
   const folders = (process.env['PATH'] ?? '').split(delimiter)
   return folders.flatMap((folder) => [join(folder, 'redis-server'), join(folder, 'valkey-server')]).find((file) => existsSync(file))
 }
