@@ -1,5 +1,5 @@
 import type { Tool } from '../tools/define-tool.ts'
-import type { ToolOutcome } from '../tools/dispatcher.ts'
+import type { ToolOutcome } from '../tools/perform-tool.ts'
 
 /** What an agent tells while it works. Text becomes the answer. */
 export type AgentOutput =

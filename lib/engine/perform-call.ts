@@ -1,4 +1,5 @@
-import type { ToolOutcome, ToolRequest } from '../tools/dispatcher.ts'
+import type { ToolRequest } from '../tools/dispatcher.ts'
+import type { ToolOutcome } from '../tools/perform-tool.ts'
 import type { StepTask } from './agent-task.ts'
 
 /**

@@ -242,7 +242,7 @@ t.test('a message that is sent again finds its run: while it runs, after it ende
 
 for (const way of ['a socket', 'HTTP']) {
   t.test(`E71 a run that is stopped over ${way} reaches its model and its tool by their signals, and ends at once, whatever they do`, async (t) => {
-    // kill, each alone: no `task.signal` in the signal of `callModel` of lib/engine/run-model-agent.ts, no `options.signal` in `limited` of lib/tools/dispatcher.ts
+    // kill, each alone: no `task.signal` in the signal of `callModel` of lib/engine/run-model-agent.ts, no `options.signal` in `limited` of lib/tools/perform-tool.ts
     const user = way === 'HTTP' ? 'stopping-by-request' : 'stopping'
     const [chat, other] = [await openChat(user), await openChat(`${user}-other`)]
     const request = await httpClient(server, user)

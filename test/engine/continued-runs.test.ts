@@ -234,7 +234,7 @@ onEachDatabase(t, async (t, database) => {
     })
   }
 
-  // kill: no `repeatable` in `perform` of lib/tools/dispatcher.ts
+  // kill: no `repeatable` in `perform` of lib/tools/perform-tool.ts
   await t.test('a tool that is not repeatable is not run again: its agent is told that it was interrupted, and goes on', async (t) => {
     let launches = 0
     const launch = defineTool({ name: 'launch', description: 'Launches', input: Type.Object({}), repeatable: false, execute: () => { launches += 1 } })
