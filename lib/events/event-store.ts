@@ -21,6 +21,8 @@ export type Appended =
 
 /** What the log asks of the database; its promises are told at `lib/storage`'s port of the same name. */
 export interface EventStore {
+  /** Batches of different threads that are written sooner beside each other than one after the other; 1 without it. */
+  readonly batchesAtOnce?: number
   append (batch: readonly Append[]): Promise<readonly Appended[]>
   read (threadId: ThreadId, after: number, limit: number): Promise<readonly ThreadEvent[] | 'expired'>
   positions (threads: readonly { readonly userId: UserId, readonly threadId: ThreadId }[]): Promise<ReadonlyMap<ThreadId, number>>

@@ -7,6 +7,7 @@ import { metricDefinitions } from '../context/metric-definitions.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { isThreadlineError, ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
+import type { ThreadId } from '../protocol/ids.ts'
 import type { EventBus, Topic } from './event-bus.ts'
 import type { EventLog, Unfollow } from './event-log.ts'
 import type { Append, Appended, EventStore } from './event-store.ts'
@@ -52,7 +53,8 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
   const { store, epoch, logger, peers } = options
   const recent = new RecentEvents(options.recent ?? { perThread: 256, weight: 20_000 })
   const threads = createFollowedThreads({ store, epoch, logger, peers, tell })
-  const writer = new GroupCommit<Item, Placed>({
+  const batchesAtOnce = store.batchesAtOnce ?? 1
+  const newWriter = (): GroupCommit<Item, Placed> => new GroupCommit({
     commit: async (batch) => place(batch, await store.append(batch), epoch),
     committed: (batch, placed) => {
       for (const [index, { identity }] of batch.entries()) keepAndTell(placed[index], identity)
@@ -61,8 +63,12 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
     // The storage is there, and does not take something that is in it.
     isOfOne: (error) => !isThreadlineError(error, 'THREADLINE_STORAGE_UNAVAILABLE'),
     maxBatch: options.maxBatch ?? 512,
-    maxWaiting: options.maxWaiting ?? 50_000
+    maxWaiting: Math.ceil((options.maxWaiting ?? 50_000) / batchesAtOnce)
   })
+  // A thread has one writer, so that its events keep their order. While the database writes the batch of one, the next of another is made ready.
+  const first = newWriter()
+  const writers = [first, ...Array.from({ length: batchesAtOnce - 1 }, newWriter)]
+  const writerOf = (threadId: ThreadId): GroupCommit<Item, Placed> => writers[Number.parseInt(threadId.slice(-6), 16) % writers.length] ?? first
 
   function keepAndTell (event: Placed | undefined, identity: Identity): void {
     if (event === undefined || 'refused' in event) return
@@ -91,7 +97,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
   return {
     async append (event, attempt, step) {
       guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'event-log')
-      const placed = await writer.add({ event, attempt, identity: identityOfEvent(event), ...(step === undefined ? {} : { step }) })
+      const placed = await writerOf(event.thread_id).add({ event, attempt, identity: identityOfEvent(event), ...(step === undefined ? {} : { step }) })
       if (!('refused' in placed)) return placed
       throw placed.refused === 'thread-not-found'
         ? new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
@@ -105,9 +111,9 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
     },
     forget: (threadId) => { recent.forget(threadId) },
     get followed () { return threads.size },
-    get waiting () { return writer.waiting },
+    get waiting () { return writers.reduce((waiting, writer) => waiting + writer.waiting, 0) },
     async close () {
-      await writer.close()
+      await Promise.all(writers.map(async (writer) => { await writer.close() }))
       await threads.close()
     }
   }

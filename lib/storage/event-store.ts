@@ -17,8 +17,10 @@ interface AppendedRow {
 }
 
 /** The log of each thread. Both positions and order are the database's, in `threadline.append_events`. */
-export function createEventStore (units: UnitsOfWork, epoch: string): EventStore {
+export function createEventStore (units: UnitsOfWork, epoch: string, batchesAtOnce = 1): EventStore {
   return {
+    batchesAtOnce,
+
     async append (batch) {
       if (batch.length === 0) return []
       const items = itemsOf(batch)

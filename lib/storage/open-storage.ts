@@ -35,6 +35,8 @@ export interface StorageOptions {
 const limits = { statementTimeoutMs: 15_000, lockTimeoutMs: 5_000 }
 const queryTimeoutMs = 20_000
 const defaultPoolSize = 10
+// Two keep a server's connection and this process busy at the same time; more make batches smaller (`bench/cluster/commits.ts`).
+const batchesAtOnce = 2
 
 /**
  * Opens the storage and brings it to the newest state; with a login that may not do that, it must be in it already. A state that a newer
@@ -53,8 +55,8 @@ export async function createStorage (options: StorageOptions): Promise<Storage> 
     }
     const units = open(target)
     // When everything else waits for a connection, whoever executes a run must still be able to say so.
-    const leases = 'url' in target ? open({ ...target, size: 1 }) : units
-    return await openStores(units, async () => { await opened.disposeAsync() }, leases)
+    const more = 'url' in target ? { leases: open({ ...target, size: 1 }), batchesAtOnce } : {}
+    return await openStores(units, async () => { await opened.disposeAsync() }, more)
   } catch (error) {
     await opened.disposeAsync()
     throw error
@@ -84,15 +86,24 @@ async function migrateTarget (target: DatabaseTarget, { logger, migrations }: St
   }
 }
 
-/** The storage on a database that is in the newest state. `leases`: where leases are renewed. */
-export async function openStores (units: UnitsOfWork, close: () => Promise<void>, leases = units): Promise<Storage> {
+/** What a server gives that the embedded database, with its one connection, does not. */
+interface MoreThanOne {
+  /** Where leases are renewed. */
+  readonly leases?: UnitsOfWork
+  readonly batchesAtOnce?: number
+}
+
+/** The storage on a database that is in the newest state. */
+export async function openStores (
+  units: UnitsOfWork, close: () => Promise<void>, { leases = units, batchesAtOnce = 1 }: MoreThanOne = {}
+): Promise<Storage> {
   const [row] = await units.asSystem(async (unit) => await unit.lastRows(sql<{ epoch: string }>`select threadline.epoch()`))
   const epoch = row?.epoch ?? ''
   return {
     threads: createThreadStore(units),
     messages: createMessageStore(units),
     runs: createRunStore(units),
-    events: createEventStore(units, epoch),
+    events: createEventStore(units, epoch, batchesAtOnce),
     queue: createQueueStore(units, leases),
     limits: createLimitStore(units),
     tickets: createTicketStore(units),

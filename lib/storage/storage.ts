@@ -237,6 +237,8 @@ export type Appended =
   | { readonly refused: 'thread-not-found' | 'run-not-active' }
 
 export interface EventStore {
+  /** How many batches are best written beside each other; no two of them should be of the same thread. */
+  readonly batchesAtOnce: number
   /**
    * Appends events of any number of users in one transaction, each under row-level security in its own user's name, and
    * numbers them per thread from 1 without gaps, in the order given. An `event_id` that is already stored is not stored

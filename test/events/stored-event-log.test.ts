@@ -56,6 +56,9 @@ const thinkingOf = (run: RunIdentity, message: string, more: Partial<NewThreadEv
 const append = async (log: EventLog, run: RunIdentity, message: string, more: Partial<NewThreadEvent> = {}): Promise<ThreadEvent> =>
   await inRun(run, async () => await log.append(thinkingOf(run, message, more), 1))
 
+const messagesOf = (batches: readonly (readonly Append[])[], { threadId }: RunIdentity): readonly string[] =>
+  batches.flat().filter(({ event }) => event.thread_id === threadId).map(({ event }) => messageOf(event))
+
 const messageOf = ({ payload }: Pick<NewThreadEvent, 'payload'>): string => 'message' in payload ? payload.message : ''
 
 t.test('an event is given its place, and told to the followers of its thread once it is stored, in order', async (t) => {
@@ -72,6 +75,36 @@ t.test('an event is given its place, and told to the followers of its thread onc
   t.same(appended.map(({ sequence, epoch }) => [sequence, epoch]), [[1, 'epoch'], [2, 'epoch'], [3, 'epoch']])
   t.strictSame(told, appended)
   t.same(store.batches.map((batch) => batch.length), [3], 'in one batch')
+})
+
+// kill: choose the writer by the event's id in writerOf: the second event of the thread that is held is written before its first.
+t.test('where the store takes several batches at once, one that is held up holds up its own threads, in their order, and no others', async (t) => {
+  const memory = createMemoryStore()
+  const held = Promise.withResolvers<undefined>()
+  const slow = newRun('alice')
+  const store: EventStore = {
+    ...memory,
+    batchesAtOnce: 2,
+    async append (batch) {
+      if (batch.some(({ event }) => event.thread_id === slow.threadId)) await held.promise
+      return await memory.append(batch)
+    }
+  }
+  const { log } = createLog({ store })
+  const others = Array.from({ length: 40 }, () => newRun('bob'))
+
+  const first = append(log, slow, 'first')
+  const appended = others.map(async (run) => await append(log, run, 'other'))
+  const second = append(log, slow, 'second')
+  await Promise.any(appended)
+  const written = memory.batches.flat().length
+
+  t.ok(written > 5 && written < 35, `${written} of 40 were written meanwhile, about half`)
+  t.notOk(memory.batches.flat().some(({ event }) => event.thread_id === slow.threadId))
+  held.resolve(undefined)
+  t.same([(await first).sequence, (await second).sequence], [1, 2])
+  t.same(messagesOf(memory.batches, slow), ['first', 'second'])
+  t.equal((await Promise.all(appended)).length, 40)
 })
 
 // kill: tell calls the followers without enterThread.
