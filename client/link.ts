@@ -1,7 +1,7 @@
 import { ThreadlineClientError } from './client-error.ts'
 import type { Clock } from './clock.ts'
 import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
-import { isRetryableByHand, meaningOf, nextStep, reconnectDelayMs, type ReconnectPolicy } from './reconnect-policy.ts'
+import { deferralMs, isRetryableByHand, meaningOf, nextStep, reconnectDelayMs, type ReconnectPolicy } from './reconnect-policy.ts'
 import { abandon, openSocket, socketUrl, type Socket, type SocketClose, type SocketConstructor, type Start } from './socket.ts'
 import type { ClientStatus } from './threadline-client.ts'
 import { decodeEvent, type ThreadlineEvent } from './threadline-event.ts'
@@ -58,6 +58,8 @@ export class Link {
   #attempt: Attempt | undefined
   /** In a row; a connection that did not live for `stableMs` counts as one. */
   #failures = 0
+  /** How often in a row it was asked to come again later. */
+  #deferrals = 0
   #renewed = false
   #stopped = false
   #cancelDelay = (): void => {}
@@ -167,13 +169,15 @@ export class Link {
       this.#renewed = false
     }
     const { code: closeCode, reason } = close
-    const step = nextStep(closeCode, { canRenew, alreadyRenewed: this.#renewed })
+    const deferredMs = deferralMs(close, this.#deferrals, policy, random)
+    const step = deferredMs === undefined ? nextStep(closeCode, { canRenew, alreadyRenewed: this.#renewed }) : 'wait'
     if (step === 'stop') return this.#stop(refusedBy(close))
     if (this.#failures >= policy.maxAttempts) return this.#stop(new ThreadlineClientError('CLIENT_GAVE_UP', { closeCode }))
 
     this.#renewed ||= step === 'renew'
-    const delayMs = step === 'renew' ? 0 : reconnectDelayMs(this.#failures, policy, random)
+    const delayMs = step === 'renew' ? 0 : deferredMs ?? reconnectDelayMs(this.#failures, policy, random)
     this.#failures++
+    this.#deferrals = deferredMs === undefined ? 0 : this.#deferrals + 1
     this.#release()
     this.#owner.lost()
     this.#owner.status({ state: 'reconnecting', attempt: this.#failures, delayMs, closeCode, reason })

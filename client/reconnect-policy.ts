@@ -59,6 +59,22 @@ export function nextStep (code: number, renewal: { readonly canRenew: boolean, r
   return code === notAuthenticated && renewal.canRenew && !renewal.alreadyRenewed ? 'renew' : 'stop'
 }
 
+/** How often in a row the client comes again when it is asked to, where it would stop else. */
+const maxDeferrals = 5
+/** The longest that it waits for that: whoever asks for more may be a proxy that knows nothing of this service. */
+const maxRetryAfterMs = 60_000
+
+/**
+ * How long to wait before the next attempt, when the server asks to come again (`Retry-After`): as long, and something more, so that not everybody comes at the same
+ * moment. Undefined when it does not, where coming again would change nothing, and when it has asked too often: then `nextStep` says what to do.
+ */
+export function deferralMs (
+  { code, retryAfterMs }: { readonly code: number, readonly retryAfterMs?: number | undefined }, deferrals: number, policy: ReconnectPolicy, random: () => number
+): number | undefined {
+  if (retryAfterMs === undefined || deferrals >= maxDeferrals || !(code === limits || mayReconnect(code))) return undefined
+  return Math.min(retryAfterMs, maxRetryAfterMs) + reconnectDelayMs(0, policy, random)
+}
+
 /** Whether a later, unchanged attempt by hand can succeed where the client itself must not go on. */
 export function isRetryableByHand (code: number): boolean {
   return code === idle || code === limits

@@ -6,7 +6,14 @@ export interface Socket {
   close (code?: number, reason?: string): void
   /** Only `ws`: ends a connection whose other side does not answer. */
   terminate? (): void
+  /** Only `ws`: an answer instead of the upgrade. Whoever listens to it ends the attempt. */
+  on? (type: 'unexpected-response', listener: (request: unknown, response: UpgradeRefusal) => void): void
   addEventListener (type: 'open' | 'message' | 'close' | 'error', listener: (event: SocketEvent) => void): void
+}
+
+interface UpgradeRefusal {
+  readonly statusCode?: number | undefined
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
 export interface SocketEvent {
@@ -22,6 +29,8 @@ export type SocketConstructor = new (url: string, protocols: string[]) => Socket
 export interface SocketClose {
   readonly code: number
   readonly reason: string
+  /** When the server asks to come again, in ms from now, if it does. */
+  readonly retryAfterMs?: number | undefined
 }
 
 interface SocketRequest {
@@ -70,7 +79,11 @@ export function openSocket ({ WebSocket, url, token }: SocketRequest, { onMessag
   let refusal: SocketClose | undefined
 
   socket.addEventListener('message', ({ data }) => { onMessage(data) })
-  socket.addEventListener('error', ({ message }) => { refusal ??= refusalOf(message) })
+  socket.addEventListener('error', ({ message }) => { refusal ??= refusalOf(/^Unexpected server response: (\d+)$/.exec(message ?? '')?.[1]) })
+  socket.on?.('unexpected-response', (_request, { statusCode, headers }) => {
+    refusal = refusalOf(statusCode, headers['retry-after'])
+    abandon(socket)
+  })
   socket.addEventListener('close', ({ code = abnormal, reason = '' }) => {
     onClose(code === abnormal && refusal !== undefined ? refusal : { code, reason })
   })
@@ -81,9 +94,10 @@ export function openSocket ({ WebSocket, url, token }: SocketRequest, { onMessag
  * An HTTP status instead of the upgrade, as the close code that means the same (401 is 4401). Only `ws` tells the status;
  * to browsers it is a connection like any other that did not come about.
  */
-function refusalOf (message = ''): SocketClose | undefined {
-  const status = /^Unexpected server response: ([45]\d\d)$/.exec(message)?.[1]
-  return status === undefined ? undefined : { code: 4000 + Number(status), reason: `HTTP status ${status}` }
+function refusalOf (status: number | string | undefined, retryAfter?: string | string[]): SocketClose | undefined {
+  const code = Number(status)
+  if (!(code >= 400 && code < 600)) return undefined
+  return { code: 4000 + code, reason: `HTTP status ${code}`, retryAfterMs: /^\d{1,6}$/.test(String(retryAfter)) ? Number(retryAfter) * 1_000 : undefined }
 }
 
 /** Ends a connection that nobody waits for any more. */

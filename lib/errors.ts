@@ -70,14 +70,17 @@ export class ThreadlineError extends Error {
   readonly statusCode: number
   readonly retryable: boolean
   readonly field: string | undefined
+  /** When the same request may succeed, in ms from now, where that is known. */
+  readonly retryAfterMs: number | undefined
 
-  constructor (code: ErrorCode, message?: string, options: { cause?: unknown, field?: string } = {}) {
+  constructor (code: ErrorCode, message?: string, options: { cause?: unknown, field?: string, retryAfterMs?: number | undefined } = {}) {
     const definition = definitions[code]
     super(message ?? definition.message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.statusCode = definition.status
     this.retryable = definition.retryable
     this.field = options.field
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

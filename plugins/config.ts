@@ -70,6 +70,8 @@ const settings = {
   messageWindowMs: setting('MESSAGE_WINDOW_MS', milliseconds(10_000)),
   heartbeatIntervalMs: setting('HEARTBEAT_INTERVAL_MS', milliseconds(25_000)),
   heartbeatTimeoutMs: setting('HEARTBEAT_TIMEOUT_MS', milliseconds(10_000)),
+  /** After that silence another node's connections do not count any more. */
+  peerTimeoutMs: setting('PEER_TIMEOUT_MS', milliseconds(10_000, 1_000)),
   /** 0: an idle socket stays open. */
   idleTimeoutMs: setting('IDLE_TIMEOUT_MS', milliseconds(0, 0)),
   shutdownTimeoutMs: setting('SHUTDOWN_TIMEOUT_MS', milliseconds(5000)),

@@ -15,6 +15,7 @@ export default fp(async function errors (app) {
     else request.log.info({ code: known.code, reason: reasonOf(known) }, known.message)
     const told = known ?? new ThreadlineError('THREADLINE_INTERNAL')
     if (told.statusCode === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
+    if (told.retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(told.retryAfterMs / 1_000))) // RFC 9110, section 10.2.3
     return reply.code(told.statusCode).send(bodyOf(told, request.id))
   })
 

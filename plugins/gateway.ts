@@ -50,7 +50,7 @@ export default fp(async function gateway (app) {
 
 /** For what was found after the upgrade, when no status can be given: two handshakes may both have found room for the last connection. */
 function reasonOf (err: unknown): CloseReason {
-  if (isThreadlineError(err, 'THREADLINE_CONNECTION_LIMIT')) return 'limits'
+  if (isThreadlineError(err, 'THREADLINE_CONNECTION_LIMIT')) return err.retryAfterMs === undefined ? 'limits' : 'notReady'
   if (isThreadlineError(err, 'THREADLINE_SHUTTING_DOWN')) return 'drain'
   return 'internal'
 }
@@ -58,10 +58,10 @@ function reasonOf (err: unknown): CloseReason {
 function limitsOf (config: FastifyInstance['config']) {
   const {
     maxConnectionsPerUser, maxConnectionsTotal, maxFrameBytes, maxInboxFrames, maxOutboxBytes, messagesPerWindow, messageWindowMs,
-    heartbeatIntervalMs, heartbeatTimeoutMs, idleTimeoutMs
+    heartbeatIntervalMs, heartbeatTimeoutMs, peerTimeoutMs, idleTimeoutMs
   } = config
   return {
     maxConnectionsPerUser, maxConnectionsTotal, maxFrameBytes, maxInboxFrames, maxOutboxBytes, messagesPerWindow, messageWindowMs,
-    heartbeatIntervalMs, heartbeatTimeoutMs, idleTimeoutMs
+    heartbeatIntervalMs, heartbeatTimeoutMs, peerTimeoutMs, idleTimeoutMs
   }
 }

@@ -128,6 +128,6 @@ export class BusEnd {
 
 /** The same for equal topics. A thread's id says nothing of its user here, so both are in it. */
 export function keyOfTopic (topic: Topic): string {
-  if (topic.kind === 'work') return 'work'
+  if (topic.kind === 'work' || topic.kind === 'nodes') return topic.kind
   return topic.kind === 'user' ? `user ${topic.userId}` : `thread ${topic.threadId} ${topic.userId}`
 }

@@ -49,8 +49,13 @@ export function createEnvelopes (node: string, signer: Signer) {
 
 /** Throws where the body of a message is no JSON. */
 export function encodePost ({ topic, signal }: Post): string {
-  const fields = topic.kind === 'work' ? ['work'] : topic.kind === 'user' ? ['user', topic.userId] : ['thread', topic.userId, topic.threadId]
+  const fields = fieldsOf(topic)
   return JSON.stringify(signal.kind === 'events' ? [fields, 'events', signal.sequence, signal.events] : [fields, 'message', signal.name, signal.body])
+}
+
+function fieldsOf (topic: Topic): readonly string[] {
+  if (topic.kind === 'thread') return ['thread', topic.userId, topic.threadId]
+  return topic.kind === 'user' ? ['user', topic.userId] : [topic.kind]
 }
 
 function partsOf (text: string): readonly string[] {
@@ -95,7 +100,7 @@ function readPost (item: unknown): Post | Refusal {
 
 function readTopic (fields: unknown): Topic | undefined {
   const [kind, userId, threadId] = Array.isArray(fields) ? fields as readonly unknown[] : []
-  if (kind === 'work') return { kind }
+  if (kind === 'work' || kind === 'nodes') return { kind }
   if (!isUserId(userId)) return undefined
   if (kind === 'user') return { kind, userId }
   return kind === 'thread' && isThreadId(threadId) ? { kind, userId, threadId } : undefined

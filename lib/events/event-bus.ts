@@ -1,11 +1,12 @@
 import type { ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
 
-/** What nodes listen to: a thread that one of their clients is in, a user who is connected, or the work that waits. */
+/** What nodes listen to: a thread that one of their clients is in, a user who is connected, the work that waits, or which nodes there are. */
 export type Topic =
   | { readonly kind: 'thread', readonly userId: UserId, readonly threadId: ThreadId }
   | { readonly kind: 'user', readonly userId: UserId }
   | { readonly kind: 'work' }
+  | { readonly kind: 'nodes' }
 
 /** A thread's log reaches to a sequence. `events` end there, without a gap; a bus may leave them out, and may tell the newest of several hints only. */
 export interface Hint {

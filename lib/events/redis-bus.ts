@@ -19,7 +19,7 @@ export interface RedisBusOptions {
 const maxEventBytes = 128 * 1024
 
 /**
- * The bus over Redis, by its sharded channels: one of each thread, one of each user, one of the work, each on the server of a cluster that its hash tag belongs
+ * The bus over Redis, by its sharded channels: one of each thread, one of each user, one of the work, one of the nodes, each on the server of a cluster that its hash tag belongs
  * to. A hint brings its events, so that nobody needs to ask the log. What cannot be sent at once is not sent.
  */
 export function createRedisBus ({ node, service, signer, logger, connection }: RedisBusOptions): EventBus {
@@ -82,6 +82,6 @@ export function createRedisBus ({ node, service, signer, logger, connection }: R
 /** With one hash tag, so that what belongs to a thread lies together. A user's name may be anything, so it is not in it as it is. */
 export function channelOf (service: string, topic: Topic): string {
   if (topic.kind === 'thread') return `threadline:${service}:{${topic.threadId}}`
-  if (topic.kind === 'work') return `threadline:${service}:{work:${service}}`
+  if (topic.kind === 'work' || topic.kind === 'nodes') return `threadline:${service}:{${topic.kind}:${service}}`
   return `threadline:${service}:{user:${createHash('sha256').update(topic.userId).digest('hex').slice(0, 32)}}`
 }

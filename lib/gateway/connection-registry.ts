@@ -24,6 +24,8 @@ export interface ConnectionLimits {
   readonly total: number
   /** Connections of the active user on other nodes, as far as this one knows. */
   readonly elsewhere?: (() => number) | undefined
+  /** In how many ms some of those may turn out to be gone; undefined when there is none. */
+  readonly decidedInMs?: (() => number | undefined) | undefined
 }
 
 /**
@@ -53,8 +55,7 @@ export class ConnectionRegistry {
     if (own.has(connectionId)) {
       throw new ThreadlineError('THREADLINE_INVALID_CONTEXT', 'connection_id is already in use', { field: 'connection_id' })
     }
-    if (own.size + this.#elsewhere() >= this.#limits.perUser) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
-    if (this.#size >= this.#limits.total) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT', 'The server has too many connections')
+    this.requireRoom()
     const connection = open(connectionId)
     guard({ userId: connection.userId }, 'connection-registry')
     own.set(connectionId, connection)
@@ -63,9 +64,16 @@ export class ConnectionRegistry {
     return connectionId
   }
 
-  /** True when the user could connect once more; asked before the upgrade, so that the refusal can be an answer. */
-  hasRoom (): boolean {
-    return (this.#own()?.size ?? 0) + this.#elsewhere() < this.#limits.perUser && this.#size < this.#limits.total
+  /**
+   * Throws `THREADLINE_CONNECTION_LIMIT` when the active user cannot connect once more; asked before the upgrade, so that the refusal can be an answer. Where
+   * only connections on other nodes leave no room, the error says when to come again: a node that was killed is known to be gone by then.
+   */
+  requireRoom (): void {
+    const { perUser, total, elsewhere, decidedInMs } = this.#limits
+    const here = this.#own()?.size ?? 0
+    if (here >= perUser) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
+    if (here + (elsewhere?.() ?? 0) >= perUser) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT', undefined, { retryAfterMs: decidedInMs?.() })
+    if (this.#size >= total) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT', 'The server has too many connections')
   }
 
   /** False, and nothing happens, when there is no such connection. */
@@ -113,8 +121,6 @@ export class ConnectionRegistry {
       for (const connection of own.values()) visit(connection)
     }
   }
-
-  #elsewhere (): number { return this.#limits.elsewhere?.() ?? 0 }
 
   #own (): Map<ConnectionId, Connection> | undefined {
     return this.#users.get(currentIdentity().userId)

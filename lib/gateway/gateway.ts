@@ -37,6 +37,8 @@ export interface GatewayLimits {
   readonly messageWindowMs: number
   readonly heartbeatIntervalMs: number
   readonly heartbeatTimeoutMs: number
+  /** How long another node may say nothing until its connections do not count any more. */
+  readonly peerTimeoutMs: number
   /** How long a connection may say nothing; 0: for ever. */
   readonly idleTimeoutMs: number
   /** How long before a token expires its connections are told. */
@@ -144,7 +146,7 @@ export function createGateway (options: GatewayOptions): Gateway {
     },
     admit () {
       refuseWhenDraining()
-      if (!registry.hasRoom()) throw new ThreadlineError('THREADLINE_CONNECTION_LIMIT')
+      registry.requireRoom()
     },
     elsewhereIn: (threadId) => presence.elsewhereIn(threadId),
     get load () {
@@ -182,16 +184,18 @@ function createWindow ({ logger, sharedLimits, tools: { storage: { epoch } }, li
   return sharedLimits === undefined ? local : new SharedWindow({ ...sharedLimits, local, limit, windowMs, logger, service: epoch })
 }
 
-/** After so many heartbeats without a word, what another node has said of its connections does not count any more. */
+/** After so many heartbeats, a number of connections that another node has not said again does not count any more. */
 const peerLifeInHeartbeats = 2.5
 
 function createParts (options: GatewayOptions): Parts {
   const { log, logger, bus, limits, tools: { storage } } = options
   const relay = new Relay({ bus, logger })
   const registry: ConnectionRegistry = new ConnectionRegistry({
-    perUser: limits.maxConnectionsPerUser, total: limits.maxConnectionsTotal, elsewhere: () => presence.elsewhere
+    perUser: limits.maxConnectionsPerUser, total: limits.maxConnectionsTotal, elsewhere: () => presence.elsewhere, decidedInMs: () => presence.decidedInMs
   })
-  const presence = new Presence({ relay, registry, lifeMs: limits.heartbeatIntervalMs * peerLifeInHeartbeats })
+  const presence = new Presence({
+    bus, relay, registry, lifeMs: limits.heartbeatIntervalMs * peerLifeInHeartbeats, peerTimeoutMs: limits.peerTimeoutMs
+  })
   const subscriptions = new Subscriptions({
     log, logger, presence, replayBytes: limits.maxOutboxBytes / 4, replayTimeoutMs: limits.heartbeatIntervalMs + limits.heartbeatTimeoutMs
   })

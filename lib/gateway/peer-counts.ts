@@ -1,6 +1,7 @@
 import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import { currentIdentity } from '../context/current-thread.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
+import type { PeerNodes } from './peer-nodes.ts'
 import type { Content, Relay } from './relay.ts'
 
 /** What another node last said of its connections. `version` grows with each of its messages, which may come in any order. */
@@ -10,6 +11,8 @@ type Key = `${UserId} ${ThreadId | ''}`
 
 export interface PeerCountsOptions {
   readonly relay: Relay
+  /** What a node that is gone has said does not count. */
+  readonly nodes: Pick<PeerNodes, 'heard' | 'isGone' | 'decidedInMs'>
   /** Connections of this node: of the active user, or those in a thread of the user. */
   readonly here: (threadId: ThreadId | undefined) => number
   /** Called in the identity of the owner when the others have another number. */
@@ -27,8 +30,8 @@ const askAgainMs = 300
 
 /**
  * How many connections the other nodes have, of each user and in each thread that this one has some of. Every node says its own number when it changes,
- * when somebody asks, and once in a while; what a node has said expires when nothing more is heard of it, as of one that was killed. A number is
- * therefore right in the end, and not at every moment.
+ * when somebody asks, and once in a while. What a node has said does not count while the node is gone, as one that was killed, and expires when it does not say it
+ * again. A number is therefore right in the end, and not at every moment.
  */
 export class PeerCounts {
   readonly #options: PeerCountsOptions
@@ -39,6 +42,7 @@ export class PeerCounts {
   #timer: NodeJS.Timeout | undefined
   #version = 0
   #refreshed = 0
+  #isSilent = false
 
   constructor (options: PeerCountsOptions) {
     this.#options = options
@@ -50,8 +54,13 @@ export class PeerCounts {
 
   /** Of the active user, or in a thread of the user; 0 for what was not joined. */
   elsewhere (threadId?: ThreadId): number {
-    const now = this.#now()
-    return this.#peers.get(keyOf(threadId))?.values().reduce((sum, { count, until }) => sum + (until > now ? count : 0), 0) ?? 0
+    return this.#counting(threadId).reduce((sum, { count }) => sum + count, 0)
+  }
+
+  /** In how many ms one of those that count for the active user may turn out to be gone; undefined when there is none. */
+  get decidedInMs (): number | undefined {
+    const ms = this.#counting().map(({ node }) => this.#options.nodes.decidedInMs(node))
+    return ms.length === 0 ? undefined : Math.min(...ms)
   }
 
   /** Begins to listen, and asks the others. */
@@ -69,6 +78,7 @@ export class PeerCounts {
 
   /** Says the number of this node to the others, and asks them for theirs when it is to. */
   tell (threadId: ThreadId | undefined, ask = false): void {
+    if (this.#isSilent) return
     const { relay, here } = this.#options
     this.#version += 1
     relay.send('present', { connections: here(threadId), version: this.#version, ask }, threadId)
@@ -91,7 +101,25 @@ export class PeerCounts {
     })
   }
 
-  stop (): void { clearTimeout(this.#timer) }
+  /** A node has gone, or is there again. */
+  async judge (node: string): Promise<void> {
+    await this.#options.relay.forEach((threadId) => {
+      if ((this.#peers.get(keyOf(threadId))?.get(node)?.count ?? 0) > 0) this.#options.changed(threadId)
+    })
+  }
+
+  /** Says nothing more. */
+  stop (): void {
+    this.#isSilent = true
+    clearTimeout(this.#timer)
+  }
+
+  /** What holds for a key of the active user. */
+  #counting (threadId?: ThreadId): readonly { readonly node: string, readonly count: number }[] {
+    const now = this.#now()
+    return [...this.#peers.get(keyOf(threadId)) ?? []].flatMap(([node, { count, until }]) =>
+      count > 0 && until > now && !this.#options.nodes.isGone(node) ? [{ node, count }] : [])
+  }
 
   #askAgain (): void {
     this.#timer = undefined
@@ -107,13 +135,13 @@ export class PeerCounts {
     const peers = this.#peers.get(keyOf(threadId))
     const expired = [...peers ?? []].filter(([, { until }]) => until <= now)
     for (const [node] of expired) peers?.delete(node)
-    if (expired.some(([, { count }]) => count > 0)) this.#options.changed(threadId)
+    if (expired.some(([node, { count }]) => count > 0 && !this.#options.nodes.isGone(node))) this.#options.changed(threadId)
   }
 
   #heard ({ connections: count, version, ask }: Content, from: string, threadId: ThreadId | undefined): void {
     const peers = this.#peers.get(keyOf(threadId))
     if (peers === undefined || !isCount(count) || !isCount(version)) return
-    if ((peers.get(from)?.version ?? -1) >= version) return
+    if ((peers.get(from)?.version ?? -1) >= version || !this.#options.nodes.heard(from)) return
     const before = this.elsewhere(threadId)
     peers.set(from, { count, version, until: this.#now() + this.#options.lifeMs })
     if (ask === true) this.tell(threadId)

@@ -16,7 +16,7 @@ export type Content = Readonly<Record<string, unknown>>
 /** Topics that are visited at once. */
 const slice = 500
 
-type OwnedTopic = Exclude<Topic, { readonly kind: 'work' }>
+type OwnedTopic = Extract<Topic, { readonly userId: UserId }>
 
 /**
  * What this node and the others tell each other of users and threads, beside the log. A topic is one user, or one thread of a user; it is always

@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { defaultReconnectPolicy, mayReconnect, nextStep, reconnectDelayMs } from '../../client/reconnect-policy.ts'
+import { deferralMs, defaultReconnectPolicy, mayReconnect, nextStep, reconnectDelayMs } from '../../client/reconnect-policy.ts'
 import { closeCodes, mayReconnect as mayReconnectByProtocol } from '../../lib/protocol/close-codes.ts'
 
 const policy = { ...defaultReconnectPolicy, baseMs: 100, maxMs: 1_500 }
@@ -41,4 +41,13 @@ t.test('what was not authenticated is tried once more, with a new token, if ther
   t.equal(nextStep(4401, { canRenew: false, alreadyRenewed: false }), 'stop')
   t.equal(nextStep(4403, { canRenew: true, alreadyRenewed: false }), 'stop')
   t.equal(nextStep(4508, { canRenew: true, alreadyRenewed: true }), 'wait')
+})
+
+t.test('whoever is asked to come again does so after that time and something more, within bounds', async (t) => {
+  const defer = (code: number, retryAfterMs: number | undefined, deferrals = 0) => deferralMs({ code, retryAfterMs }, deferrals, policy, () => 0.5)
+
+  t.equal(defer(4429, 3_000), 3_050)
+  t.equal(defer(4503, 3_000, 4), 3_050)
+  t.equal(defer(4429, 3_000_000), 60_050)
+  t.same([defer(4429, undefined), defer(4429, 3_000, 5), defer(4401, 3_000), defer(4403, 3_000)], [undefined, undefined, undefined, undefined])
 })

@@ -419,6 +419,25 @@ t.test('a connection that does not come about', async (t) => {
     t.match(await status('reconnecting'), { closeCode: 4503 })
   })
 
+  // kill: `deferralMs` of client/reconnect-policy.ts answers nothing.
+  t.test('is tried again when the server says when, and not for ever', async (t) => {
+    t.teardown(() => { server.refuseUpgrades(undefined) })
+    server.refuseUpgrades(429, 7)
+    const { client, clock, status } = startClient(t, { url: server.url, reconnect: { baseMs: 100 } })
+    const ended = t.rejects(client.ready, { code: 'CLIENT_REFUSED', closeCode: 4429 })
+
+    for (const attempt of [1, 2, 3, 4, 5]) {
+      const reconnecting = await status('reconnecting')
+      t.match(reconnecting, { attempt, closeCode: 4429, delayMs: 7_099 })
+      clock.advance(reconnecting.delayMs)
+    }
+    await ended
+    server.refuseUpgrades(401, 7)
+    const { client: stranger } = startClient(t, { url: server.url })
+
+    await t.rejects(stranger.ready, { code: 'CLIENT_REFUSED', closeCode: 4401 }, 'coming again would change nothing')
+  })
+
   t.test('is tried again where it does not', async (t) => {
     t.teardown(() => { server.refuseUpgrades(undefined) })
     server.refuseUpgrades(401)

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createInProcessHub } from '../../lib/events/in-process-bus.ts'
 import { PeerCounts } from '../../lib/gateway/peer-counts.ts'
+import { PeerNodes } from '../../lib/gateway/peer-nodes.ts'
 import { Relay } from '../../lib/gateway/relay.ts'
 import { newThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import { actingAs } from '../support/acting-as.ts'
@@ -9,31 +10,58 @@ import { createSilentLogger } from '../support/silent-logger.ts'
 
 const thread = newThreadId()
 
+/** After so long a node is gone. Its own timer, which is ten times as fast, never fires in a test. */
+const timeoutMs = 6_000_000
+const step = timeoutMs / 10
+
 /** A node that has joined one thread of alice, over a clock that the test moves; another says what the test has it say, and keeps what it hears. */
-function start (t: Test) {
+function start (t: Test, lifeMs = 100) {
   const hub = createInProcessHub()
   const [bus, otherBus] = [hub.node('here'), hub.node('there')]
   const relay = new Relay({ bus, logger: createSilentLogger() })
   let time = 1_000
   const changes: number[] = []
+  const now = (): number => time
+  const nodes = new PeerNodes({
+    bus, timeoutMs, memoryMs: lifeMs, now, changed: (node) => { void counts.judge(node) }, woke: () => { void counts.refresh({ ask: true }) }
+  })
   const counts: PeerCounts = new PeerCounts({
-    relay, here: () => 3, changed: () => { changes.push(counts.elsewhere(thread)) }, lifeMs: 100, now: () => time
+    relay, nodes, here: () => 3, changed: () => { changes.push(counts.elsewhere(thread)) }, lifeMs, now
   })
   const topic = { kind: 'thread', userId: toUserId('alice'), threadId: thread } as const
   const heard: unknown[] = []
+  const words: string[] = []
+  otherBus.subscribe({ kind: 'nodes' }, (signal) => { if (signal.kind === 'message') words.push(signal.name) })
   otherBus.subscribe(topic, (signal) => { if (signal.kind === 'message') heard.push((signal.body as { content: unknown }).content) })
   const settled = async (): Promise<void> => { for (let turns = 0; turns < 5; turns += 1) await turn() }
   t.teardown(async () => {
     counts.stop()
+    nodes.stop()
     await Promise.all([bus.close(), otherBus.close()])
   })
   return {
+    hub,
     counts,
+    nodes,
     changes,
     heard,
     settled,
     asAlice: <T>(fn: () => T): T => actingAs('alice', fn),
     pass: (ms: number) => { time += ms },
+    /** Lets time pass as it does in a node that works: it looks after the others all the while. */
+    live: async (ms: number): Promise<void> => {
+      for (let passed = 0; passed < ms; passed += step) {
+        time += step
+        nodes.look()
+        await settled()
+      }
+    },
+    word: async (name: string): Promise<void> => {
+      otherBus.publish({ kind: 'nodes' }, { kind: 'message', name, body: {} })
+      await settled()
+    },
+    /** What this node has said of itself, until now. */
+    words: (): readonly string[] => words,
     say: async (content: object): Promise<void> => {
       otherBus.publish(topic, { kind: 'message', name: 'present', body: { user_id: 'alice', thread_id: thread, content } })
       await settled()
@@ -96,4 +124,107 @@ t.test('who is asked answers, who has others says its number often, and who has 
   for (let round = 0; round < 8; round += 1) await counts.refresh()
   await settled()
   t.equal(heard.length, 8)
+})
+
+/** A number holds longer than any test lasts. */
+const longMs = 100 * timeoutMs
+
+// kill: `isGone` out of `#counting` of lib/gateway/peer-counts.ts.
+t.test('a node that says nothing for the time limit is gone with all that it has said, and what it had said holds again at its next word', async (t) => {
+  const { counts, changes, nodes, asAlice, say, live, word } = start(t, longMs)
+  asAlice(() => { counts.join(thread) })
+  nodes.start()
+  await say({ connections: 2, version: 1, ask: false })
+
+  await live(timeoutMs - step)
+  t.equal(asAlice(() => counts.elsewhere(thread)), 2)
+  await live(step)
+  t.equal(asAlice(() => counts.elsewhere(thread)), 0)
+  await word('alive')
+  t.equal(asAlice(() => counts.elsewhere(thread)), 2)
+
+  t.same(changes, [2, 0, 2], 'whoever is here is told')
+})
+
+t.test('a node that is slow does not flap: one word in the time limit is enough', async (t) => {
+  const { counts, changes, nodes, asAlice, say, live, word } = start(t, longMs)
+  asAlice(() => { counts.join(thread) })
+  nodes.start()
+  await say({ connections: 2, version: 1, ask: false })
+
+  for (let round = 0; round < 5; round += 1) {
+    await live(timeoutMs - step)
+    await word('alive')
+  }
+
+  t.same(changes, [2])
+})
+
+// kill: the comparison with 'left' in `heard` of lib/gateway/peer-nodes.ts.
+t.test('a node that says goodbye is gone at once, and what it had said before and comes late does not count', async (t) => {
+  const { counts, changes, nodes, asAlice, say, word } = start(t, longMs)
+  asAlice(() => { counts.join(thread) })
+  nodes.start()
+  await say({ connections: 2, version: 1, ask: false })
+
+  await word('left')
+  await word('alive')
+  await say({ connections: 5, version: 2, ask: false })
+
+  t.same(changes, [2, 0])
+  t.equal(asAlice(() => counts.elsewhere(thread)), 0)
+})
+
+// kill: `#beginAnew` in `look` of lib/gateway/peer-nodes.ts.
+t.test('silence proves nothing while signals are lost here, nor after this node stood still itself', async (t) => {
+  const { hub, counts, changes, nodes, heard, asAlice, say, live, pass, settled } = start(t, longMs)
+  asAlice(() => { counts.join(thread) })
+  nodes.start()
+  await say({ connections: 2, version: 1, ask: false })
+
+  hub.cut('here')
+  await live(5 * timeoutMs)
+  hub.mend('here')
+  await live(timeoutMs - step)
+  pass(3 * timeoutMs)
+  heard.length = 0
+  nodes.look()
+  await settled()
+  t.match(heard, [{ connections: 3, ask: true }], 'who has stood still for so long says its numbers, and asks for the others\'')
+  await live(timeoutMs - step)
+  t.same(changes, [2])
+  await live(step)
+
+  t.same(changes, [2, 0])
+})
+
+// What a thousand connected users cost: one message for each topic in a heartbeat of 25 s, as it was, and a third of a message a second for the node.
+t.test('a node says that it is there three times in the time limit however many users it has, and nothing once nobody is connected', async (t) => {
+  const { counts, nodes, words, live } = start(t, longMs)
+  for (let user = 0; user < 1_000; user += 1) actingAs(`user-${user}`, () => { counts.join() })
+
+  nodes.start()
+  nodes.start()
+  await live(10 * timeoutMs)
+  const said = words().length
+  nodes.stop()
+  await live(0)
+  nodes.sayGoodbye()
+  await live(step)
+
+  t.equal(said, 33)
+  t.same(words().slice(said).filter((word) => word !== 'alive'), ['left'])
+})
+
+t.test('it is known when a node may turn out to be gone', async (t) => {
+  const { counts, nodes, asAlice, live, word } = start(t, longMs)
+  asAlice(() => { counts.join() })
+  nodes.start()
+
+  t.equal(asAlice(() => counts.decidedInMs), undefined)
+  await word('alive')
+  t.equal(nodes.decidedInMs('there'), timeoutMs)
+  await live(3 * step)
+
+  t.equal(nodes.decidedInMs('there'), timeoutMs - 3 * step)
 })

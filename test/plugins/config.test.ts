@@ -20,7 +20,7 @@ t.test('without any variable everything has its default', async (t) => {
     host: '127.0.0.1', port: 3000, databaseUrl: undefined, dataFolder: './data', authSecret: undefined, authClockToleranceSeconds: 5,
     allowedOrigins: [], model: 'local', agentsFolder: './agents', defaultAgent: 'assistant', maxFrameBytes: 65_536,
     maxConnectionsPerUser: 20, maxInboxFrames: 256, maxOutboxBytes: 1_048_576, messagesPerWindow: 60, messageWindowMs: 10_000,
-    heartbeatIntervalMs: 25_000, heartbeatTimeoutMs: 10_000, idleTimeoutMs: 0, maxConcurrentRuns: 256, maxWaitingRunsPerThread: 16,
+    heartbeatIntervalMs: 25_000, heartbeatTimeoutMs: 10_000, peerTimeoutMs: 10_000, idleTimeoutMs: 0, maxConcurrentRuns: 256, maxWaitingRunsPerThread: 16,
     runTimeoutMs: 300_000, toolTimeoutMs: 30_000, stepLimit: 16, maxConnectionsTotal: 20_000, shutdownTimeoutMs: 5000
   })
 })

@@ -39,6 +39,7 @@ const limits = {
   messageWindowMs: minuteMs,
   heartbeatIntervalMs: minuteMs,
   heartbeatTimeoutMs: minuteMs,
+  peerTimeoutMs: minuteMs,
   idleTimeoutMs: 0,
   tokenNoticeMs: minuteMs,
   closeTimeoutMs: 2_000

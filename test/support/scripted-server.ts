@@ -45,8 +45,8 @@ export interface ScriptedServer {
   readonly url: string
   /** The next connection that came about. */
   connection (): Promise<ScriptedConnection>
-  /** Answers the next upgrades with this HTTP status, until told otherwise. */
-  refuseUpgrades (status: number | undefined): void
+  /** Answers the next upgrades with this HTTP status, and asks to come again in so many seconds, until told otherwise. */
+  refuseUpgrades (status: number | undefined, retryAfter?: number): void
   /** Answers `POST /v1/dev/tokens` from now on; by default with a token that names the user and counts up. */
   answerTokens (answer: (userId: string, response: ServerResponse) => void): void
   close (): Promise<void>
@@ -62,6 +62,7 @@ export async function startScriptedServer (t: { teardown: (fn: () => Promise<voi
   const connections = createArrivals<ScriptedConnection>()
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => offered.has('threadline.v1') && 'threadline.v1' })
   let refusal: number | undefined
+  let retryHeader = ''
   let tokens = 0
   let answerToken = (userId: string, response: ServerResponse): void => {
     response.writeHead(201, { 'content-type': 'application/json' })
@@ -76,7 +77,7 @@ export async function startScriptedServer (t: { teardown: (fn: () => Promise<voi
   })
   server.on('upgrade', (request, socket, head) => {
     if (refusal !== undefined || !request.url?.startsWith('/v1/socket')) {
-      socket.end(`HTTP/1.1 ${refusal ?? 404} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
+      socket.end(`HTTP/1.1 ${refusal ?? 404} Refused\r\n${retryHeader}Content-Length: 0\r\nConnection: close\r\n\r\n`)
       return
     }
     sockets.handleUpgrade(request, socket, head, (accepted) => { connections.push(script(accepted, request)) })
@@ -94,7 +95,10 @@ export async function startScriptedServer (t: { teardown: (fn: () => Promise<voi
   return {
     url: `http://127.0.0.1:${port}`,
     connection: () => connections.next(),
-    refuseUpgrades (status) { refusal = status },
+    refuseUpgrades (status, retryAfter) {
+      refusal = status
+      retryHeader = retryAfter === undefined ? '' : `Retry-After: ${retryAfter}\r\n`
+    },
     answerTokens (answer) { answerToken = answer },
     close
   }

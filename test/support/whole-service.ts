@@ -65,7 +65,7 @@ function wholeRegistry (first: ConnectionRegistry, registries: readonly Connecti
   const all = <T>(ask: (registry: ConnectionRegistry) => Iterable<T>): Set<T> => new Set(registries.flatMap((registry) => [...ask(registry)]))
   const methods = {
     connect: (...call) => first.connect(...call),
-    hasRoom: () => first.hasRoom(),
+    requireRoom: () => { first.requireRoom() },
     disconnect: (id) => found((registry) => registry.disconnect(id)) ?? false,
     getConnectionInfo: (id) => found((registry) => registry.getConnectionInfo(id)),
     getConnectionThreadId: (id) => found((registry) => registry.getConnectionThreadId(id)),
