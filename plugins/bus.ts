@@ -4,6 +4,7 @@ import { deriveKey } from '../lib/context/signature.ts'
 import { createCompositeBus } from '../lib/events/composite-bus.ts'
 import type { EventBus } from '../lib/events/event-bus.ts'
 import { createLoneBus } from '../lib/events/lone-bus.ts'
+import { NodeClocks } from '../lib/events/node-clocks.ts'
 import { createPostgresBus } from '../lib/events/postgres-bus.ts'
 import { createRedisBus } from '../lib/events/redis-bus.ts'
 
@@ -27,9 +28,10 @@ export default fp(async function bus (app) {
 async function openBus ({ node: { id: node }, signer, log: logger, redis, config, storage }: FastifyInstance): Promise<EventBus> {
   const { databaseUrl: url, databaseListenUrl: listenUrl } = config
   if (url === undefined) return createLoneBus(node)
-  const steady = createPostgresBus({ node, signer, logger, url, listenUrl })
+  const clocks = new NodeClocks({ logger }) // one, so that what is refused by one bus is missing on both
+  const steady = createPostgresBus({ node, signer, logger, clocks, url, listenUrl })
   if (redis === undefined) return steady
   // Whoever shares the database shares this name, whatever keys its nodes sign with at the moment.
   const service = Buffer.from(deriveKey(await storage.signingKey(), 'threadline service name')).toString('hex').slice(0, 16)
-  return createCompositeBus({ fast: createRedisBus({ node, service, signer, logger, connection: redis }), steady })
+  return createCompositeBus({ fast: createRedisBus({ node, service, signer, logger, clocks, connection: redis }), steady })
 }

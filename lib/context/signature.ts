@@ -18,6 +18,8 @@ export type SignatureRefusal = typeof signatureRefusals[number]
  * `v1.<audience>.<key id>.<expires, Unix seconds>.<HMAC-SHA-256, base64url>`, without what it signs.
  */
 export interface Signer {
+  /** The clock by which signatures expire: Unix time in ms. */
+  readonly now: () => number
   /** `lifeMs`: how long it is good. */
   sign (audience: Audience, fields: SignedFields, lifeMs: number): string
   /** Undefined when the signature is good; else the refusal, which has been counted. Never throws. */
@@ -50,6 +52,7 @@ export function createSigner (keys: readonly [Uint8Array, ...Uint8Array[]], now:
   }
 
   return {
+    now,
     sign (audience, fields, lifeMs) {
       const expires = String(Math.ceil((now() + lifeMs) / 1_000))
       return `v1.${audience}.${currentId}.${expires}.${macOf(current, audience, fields, expires)}`
@@ -60,6 +63,11 @@ export function createSigner (keys: readonly [Uint8Array, ...Uint8Array[]], now:
       return refusal
     }
   }
+}
+
+/** When a signature's time is over, as whoever made it has said: Unix time in ms. NaN for what is no signature of ours. */
+export function expiryOf (signature: string): number {
+  return Number(expression.exec(signature)?.[3]) * 1_000
 }
 
 /** A key of its own for each purpose (HKDF, RFC 5869), so that none of them tells anything about another. */

@@ -5,6 +5,7 @@ import { metricDefinitions } from '../context/metric-definitions.ts'
 import type { Signer } from '../context/signature.ts'
 import { createEnvelopes, encodePost } from './envelope.ts'
 import type { Receive, Signal, Topic } from './event-bus.ts'
+import { NodeClocks } from './node-clocks.ts'
 
 export interface BusEndOptions {
   readonly node: string
@@ -12,6 +13,8 @@ export interface BusEndOptions {
   readonly logger: Logger
   /** As it is counted. */
   readonly bus: 'in-process' | 'postgres' | 'redis'
+  /** Those of another bus of this node, when there is one. */
+  readonly clocks?: NodeClocks | undefined
   /** A topic has got its first subscription here, or lost its last one. */
   readonly opened?: (topic: Topic) => void
   readonly closed?: (topic: Topic) => void
@@ -29,6 +32,8 @@ interface Subscriptions { readonly topic: Topic, readonly receivers: Set<Receive
 /** What the end of each bus on this node has in common: who listens here, what is sealed and opened, and how it is counted. */
 export class BusEnd {
   readonly node: string
+  /** Whether other nodes are refused for their time. */
+  readonly clocks: NodeClocks
   readonly #options: BusEndOptions
   readonly #envelopes: ReturnType<typeof createEnvelopes>
   readonly #subscriptions = new Map<string, Subscriptions>()
@@ -37,6 +42,7 @@ export class BusEnd {
   constructor (options: BusEndOptions) {
     this.node = options.node
     this.#options = options
+    this.clocks = options.clocks ?? new NodeClocks(options)
     this.#envelopes = createEnvelopes(options.node, options.signer)
   }
 
@@ -83,7 +89,9 @@ export class BusEnd {
       const opened = this.#envelopes.open(text)
       if (opened === undefined) return
       for (const refusal of opened.refused) this.#refuse(refusal)
+      if ('sealed' in opened) this.clocks.refused(opened.sealed, this.#options.signer.now())
       if (!('posts' in opened)) return
+      this.clocks.heard(opened.from)
       for (const { topic, signal } of opened.posts) {
         if (isPlace(topic)) this.#tell(topic, signal, opened.from)
         else this.#refuse('mismatched')
@@ -107,6 +115,7 @@ export class BusEnd {
 
   #refuse (outcome: string): void {
     messages.add(1, { bus: this.#options.bus, direction: 'received', outcome })
+    if (outcome === 'expired') return // it is said of whom
     this.sayOnce('refused', { outcome }, 'What came from another node was refused; it is counted from now on')
   }
 

@@ -1,6 +1,20 @@
 import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Logger } from '../context/logger.ts'
 
+/** What is asked of one. */
+export type Doubtful = Pick<Doubt, 'doubtful' | 'on'>
+
+/** There is doubt while one of the two has some; either of them tells. */
+export function eitherDoubt (one: Doubtful, other: Doubtful): Doubtful {
+  return {
+    get doubtful () { return one.doubtful || other.doubtful },
+    on (listener) {
+      const stop = [one.on(listener), other.on(listener)]
+      return () => { for (const each of stop) each() }
+    }
+  }
+}
+
 /** Whether signals may be lost, and who wants to know when that changes. */
 export class Doubt {
   readonly #listeners = new Set<() => void>()

@@ -1,7 +1,8 @@
-import type { Signer } from '../context/signature.ts'
+import { expiryOf, type Signer } from '../context/signature.ts'
 import type { ThreadEvent } from '../protocol/events.ts'
 import { isThreadId, isUserId } from '../protocol/ids.ts'
 import type { Signal, Topic } from './event-bus.ts'
+import type { Sealed } from './node-clocks.ts'
 
 /** A signal with what it is of. */
 export interface Post {
@@ -10,16 +11,22 @@ export interface Post {
 }
 
 /**
- * Why it is not heard. `untrusted`: no node of ours has signed it, or too long ago. `malformed`: it cannot be read. `mismatched`: it holds an event of
- * another user or thread than its topic's.
+ * Why it is not heard. `untrusted`: no node of ours has signed it. `expired`: one has, too long ago by the clock of this one. `malformed`: it cannot be
+ * read. `mismatched`: it holds an event of another user or thread than its topic's.
  */
-export type Refusal = 'untrusted' | 'malformed' | 'mismatched'
+export type Refusal = 'untrusted' | 'expired' | 'malformed' | 'mismatched'
 
 export interface Opened {
   readonly from: string
   readonly posts: readonly Post[]
   /** Of the others in the same envelope. */
   readonly refused: readonly Refusal[]
+}
+
+export interface Refused {
+  readonly refused: readonly Refusal[]
+  /** Of what has expired: who has sealed it, and when. */
+  readonly sealed?: Sealed
 }
 
 /** How long after it was sealed an envelope is opened: buses are quick, and what comes later may have been kept by somebody. */
@@ -37,11 +44,13 @@ export function createEnvelopes (node: string, signer: Signer) {
       return `${signer.sign('bus', [node, body], lifeMs)} ${node} ${body}`
     },
     /** Undefined for one of this very node. */
-    open (text: string): Opened | { readonly refused: readonly Refusal[] } | undefined {
+    open (text: string): Opened | Refused | undefined {
       const [signature, from, body] = partsOf(text)
       if (from === node) return undefined
       if (from === undefined || body === undefined) return { refused: ['malformed'] }
-      if (signer.refuse('bus', [from, body], signature) !== undefined) return { refused: ['untrusted'] }
+      const refusal = signer.refuse('bus', [from, body], signature)
+      if (refusal === 'expired') return { refused: [refusal], sealed: { from, at: expiryOf(signature ?? '') - lifeMs } }
+      if (refusal !== undefined) return { refused: ['untrusted'] }
       return { from, ...readPosts(body) }
     }
   }

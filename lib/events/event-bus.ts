@@ -41,7 +41,10 @@ export interface EventBus {
   publish (topic: Topic, signal: Signal): void
   /** Several subscriptions of a topic share one of the node. Resolves never: signals that come before it stands are lost, as others may be. */
   subscribe (topic: Topic, receive: Receive): () => void
-  /** True while signals may be lost for certain: the connection is away, or was until a moment ago. Who needs to know asks the log more often. */
+  /**
+   * True while signals may be lost for certain: the connection is away, or was until a moment ago, or what some node tells is refused for its clock. Who needs to know
+   * asks the log more often.
+   */
   readonly doubtful: boolean
   /** Calls `listener` when signals may have been lost: what is followed is to be looked at once. Returns what takes it away again. */
   onDoubt (listener: () => void): () => void

@@ -3,13 +3,15 @@ import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Logger } from '../context/logger.ts'
 import { createSigner, type Signer } from '../context/signature.ts'
 import { BusEnd } from './bus-end.ts'
-import { Doubt } from './doubt.ts'
+import { Doubt, eitherDoubt } from './doubt.ts'
 import type { EventBus } from './event-bus.ts'
+import type { NodeClocks } from './node-clocks.ts'
 
 export interface InProcessNodeOptions {
   /** Instead of the hub's own, which all of its nodes trust. */
   readonly signer?: Signer
   readonly logger?: Logger
+  readonly clocks?: NodeClocks
 }
 
 /** Several nodes in one process. */
@@ -52,10 +54,11 @@ export function createInProcessHub (): InProcessHub {
   }
 
   return {
-    node (id, { signer = hubSigner, logger = silent } = {}): EventBus {
-      const seat: Seat = { end: new BusEnd({ node: id, signer, logger, bus: 'in-process' }), doubt: new Doubt(logger, false), cut: false }
+    node (id, { signer = hubSigner, logger = silent, clocks } = {}): EventBus {
+      const seat: Seat = { end: new BusEnd({ node: id, signer, logger, clocks, bus: 'in-process' }), doubt: new Doubt(logger, false), cut: false }
       seats.set(id, seat)
-      const { end, doubt } = seat
+      const { end } = seat
+      const doubt = eitherDoubt(seat.doubt, end.clocks.doubt)
       return {
         node: id,
         publish (topic, signal) {

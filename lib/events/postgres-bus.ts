@@ -5,8 +5,9 @@ import type pg from 'pg'
 import type { Logger } from '../context/logger.ts'
 import type { Signer } from '../context/signature.ts'
 import { BusEnd } from './bus-end.ts'
-import { Doubt } from './doubt.ts'
+import { Doubt, eitherDoubt } from './doubt.ts'
 import type { EventBus } from './event-bus.ts'
+import type { NodeClocks } from './node-clocks.ts'
 import { cutIntoNotifications, maxNotificationBytes, NotificationParts } from './notification-parts.ts'
 import { OutgoingPosts } from './outgoing-posts.ts'
 import { PostgresSession } from './postgres-session.ts'
@@ -19,6 +20,7 @@ export interface PostgresBusOptions {
   readonly url: string
   /** Where they are listened to, when `url` leads to a pooler. */
   readonly listenUrl?: string | undefined
+  readonly clocks?: NodeClocks | undefined
   /** How long what is to be sent gathers. */
   readonly gatherMs?: number
   /** How often the bus asks itself whether it hears. */
@@ -43,12 +45,13 @@ const lastSendMs = 500
  */
 export function createPostgresBus (options: PostgresBusOptions): EventBus {
   const bus = new PostgresBus(options)
+  const doubt = eitherDoubt(bus.doubt, bus.end.clocks.doubt)
   return {
     node: options.node,
     publish: (topic, signal) => { bus.publish(topic, signal) },
     subscribe: (topic, receive) => bus.end.subscribe(topic, receive),
-    get doubtful () { return bus.doubt.doubtful },
-    onDoubt: (listener) => bus.doubt.on(listener),
+    get doubtful () { return doubt.doubtful },
+    onDoubt: (listener) => doubt.on(listener),
     get subscribed () { return bus.end.subscribed },
     close: () => bus.close()
   }
@@ -73,10 +76,10 @@ class PostgresBus {
   #texts = 0
 
   constructor (options: PostgresBusOptions) {
-    const { node, signer, logger, url, listenUrl = url, heartbeatMs = 1_000 } = options
+    const { node, signer, logger, clocks, url, listenUrl = url, heartbeatMs = 1_000 } = options
     this.#options = options
     this.#ownChannel = `threadline_node_${createHash('sha256').update(node).digest('hex').slice(0, 32)}`
-    this.end = new BusEnd({ node, signer, logger, bus: 'postgres' })
+    this.end = new BusEnd({ node, signer, logger, clocks, bus: 'postgres' })
     this.doubt = new Doubt(logger, true)
     this.#outgoing = new OutgoingPosts(this.end)
     const lost = (err: unknown): void => { this.#lost(err) }

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto'
 import type { Logger } from '../context/logger.ts'
 import type { Signer } from '../context/signature.ts'
 import { BusEnd } from './bus-end.ts'
+import { eitherDoubt } from './doubt.ts'
 import type { EventBus, Signal, Topic } from './event-bus.ts'
+import type { NodeClocks } from './node-clocks.ts'
 import type { RedisConnection } from './redis-connection.ts'
 
 export interface RedisBusOptions {
@@ -11,6 +13,7 @@ export interface RedisBusOptions {
   readonly service: string
   readonly signer: Signer
   readonly logger: Logger
+  readonly clocks?: NodeClocks | undefined
   /** Is left open: its opener closes it. */
   readonly connection: Pick<RedisConnection, 'publish' | 'listen' | 'doubt'>
 }
@@ -22,12 +25,13 @@ const maxEventBytes = 128 * 1024
  * The bus over Redis, by its sharded channels: one of each thread, one of each user, one of the work, one of the nodes, each on the server of a cluster that its hash tag belongs
  * to. A hint brings its events, so that nobody needs to ask the log. What cannot be sent at once is not sent.
  */
-export function createRedisBus ({ node, service, signer, logger, connection }: RedisBusOptions): EventBus {
+export function createRedisBus ({ node, service, signer, logger, clocks, connection }: RedisBusOptions): EventBus {
   const channels = new Map<string, { topics: number, readonly leave: () => void }>()
   const end = new BusEnd({
     node,
     signer,
     logger,
+    clocks,
     bus: 'redis',
     opened (topic) {
       const name = channelOf(service, topic)
@@ -45,6 +49,7 @@ export function createRedisBus ({ node, service, signer, logger, connection }: R
       channel.leave()
     }
   })
+  const doubt = eitherDoubt(connection.doubt, end.clocks.doubt)
   const undone = new Set<() => void>()
   let isClosed = false
 
@@ -63,9 +68,9 @@ export function createRedisBus ({ node, service, signer, logger, connection }: R
       if (!isSent) end.sent('dropped')
     },
     subscribe: (topic, receive) => isClosed ? () => {} : end.subscribe(topic, receive),
-    get doubtful () { return connection.doubt.doubtful },
+    get doubtful () { return doubt.doubtful },
     onDoubt (listener) {
-      const stop = connection.doubt.on(listener)
+      const stop = doubt.on(listener)
       undone.add(stop)
       return stop
     },

@@ -3,6 +3,7 @@ import { createSigner } from '../../lib/context/signature.ts'
 import { createCompositeBus } from '../../lib/events/composite-bus.ts'
 import type { EventBus } from '../../lib/events/event-bus.ts'
 import { createInProcessHub } from '../../lib/events/in-process-bus.ts'
+import { NodeClocks } from '../../lib/events/node-clocks.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { holdBusContract, proven, threadTopic, until } from './bus-contract.ts'
 
@@ -14,8 +15,8 @@ function stage () {
   return {
     fast,
     steady,
-    open: (node: string, own = signer): EventBus =>
-      createCompositeBus({ fast: fast.node(node, { signer: own, logger }), steady: steady.node(node, { signer: own, logger }) })
+    open: (node: string, own = signer, clocks = new NodeClocks({ logger })): EventBus =>
+      createCompositeBus({ fast: fast.node(node, { signer: own, logger, clocks }), steady: steady.node(node, { signer: own, logger, clocks }) })
   }
 }
 
@@ -31,10 +32,11 @@ t.test('the steady one of the two alone', async (t) => {
     const { fast, steady, open } = stage()
     return {
       open (node, own) {
-        const bus = open(node, own)
+        const clocks = new NodeClocks({ logger: createSilentLogger() })
+        const bus = open(node, own, clocks)
         fast.cut(node)
         // the same, but for that it is known to be in doubt
-        return Object.create(bus, { doubtful: { get: () => steadyDoubt.get(node) ?? false } }) as EventBus
+        return Object.create(bus, { doubtful: { get: () => clocks.doubt.doubtful || (steadyDoubt.get(node) ?? false) } }) as EventBus
       },
       say: (_topic, text) => { steady.say(text) },
       interrupt (bus) { steadyDoubt.set(bus.node, true); steady.cut(bus.node) },
