@@ -7,6 +7,7 @@
 #   scripts/cluster.sh status           says which nodes run and answer
 #   scripts/cluster.sh env              prints GATEWAY_1=… and GATEWAY_2=…, for: npm run chat -- --url "$GATEWAY_1"
 #   scripts/cluster.sh kill <node>      ends a node at once, as a crash would: gateway-1, gateway-2, worker-1 or worker-2
+#   scripts/cluster.sh kill redis       the same for Redis; `start` brings it back, as it does nodes
 #   scripts/cluster.sh restart <node>   lets a node drain and end, and starts it again on its port
 #   scripts/cluster.sh stop             ends what `start` began, and nothing else
 #
@@ -16,6 +17,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 run=$root/.run/cluster
+redis=$root/.run/redis
 nodes=(gateway-1 gateway-2 worker-1 worker-2)
 start_timeout=120
 stop_timeout=30
@@ -51,6 +53,12 @@ process_of () {
   if { tr '\0' '\n' < "/proc/$pid/environ" | grep -qxF "THREADLINE_CLUSTER_NODE=$run/$1"; } 2> /dev/null; then echo "$pid"; fi
 }
 
+any_runs () {
+  local name
+  for name in "${nodes[@]}"; do [ -z "$(process_of "$name")" ] || return 0; done
+  return 1
+}
+
 answers () { curl -fsS -m 3 -o /dev/null "$(url_of "$1")/health/ready" 2> /dev/null; }
 
 known () {
@@ -59,12 +67,34 @@ known () {
   fail "there is no node ${1:-without a name}: ${nodes[*]}"
 }
 
+services_answer () { "$root/scripts/services.sh" env > /dev/null 2>&1; }
+
+redis_process () {
+  local pid
+  pid=$(cat "$redis/pid" 2> /dev/null) || return 0
+  if [ "$(readlink "/proc/$pid/cwd" 2> /dev/null)" = "$redis" ]; then echo "$pid"; fi
+}
+
+# Empty servers would come of `services.sh start`, on other ports, below nodes that know the ones before. Redis holds nothing, so it alone begins anew.
+revive_services () {
+  [ -n "$(redis_process)" ] || [ ! -f "$redis/redis.conf" ] || redis-server "$redis/redis.conf" > /dev/null 9>&-
+  local end=$((SECONDS + stop_timeout))
+  until services_answer; do
+    [ "$SECONDS" -lt "$end" ] || fail 'Postgres or Redis of this cluster does not answer; scripts/cluster.sh stop ends it with its data, then start makes a new one'
+    sleep 0.2
+  done
+}
+
 # What all nodes have in common is made once, so that one that comes back is one of them.
 prepare () {
   mkdir -p "$run" && chmod 700 "$run"
-  if ! "$root/scripts/services.sh" env > /dev/null 2>&1; then
-    "$root/scripts/services.sh" start
-    remember SERVICES ours
+  if ! services_answer; then
+    if [ -n "$(recall LOGIN)" ] && { [ -f "$root/.run/services" ] || any_runs; }; then
+      revive_services
+    else
+      "$root/scripts/services.sh" start
+      remember SERVICES ours
+    fi
   fi
   [ -n "$(recall SIGNING_KEYS)" ] || remember SIGNING_KEYS "$(secret)"
   [ -n "$(recall SERVICE_PASSWORD)" ] || remember SERVICE_PASSWORD "$(secret)"
@@ -151,6 +181,15 @@ print_env () {
   echo "GATEWAY_2=$(url_of gateway-2)"
 }
 
+kill_redis () {
+  local pid
+  [ "$(recall SERVICES)" = ours ] || fail 'Redis was there before this cluster, and is not its to kill'
+  pid=$(redis_process)
+  [ -n "$pid" ] || fail 'redis does not run'
+  kill -KILL "$pid"
+  say 'redis was killed; scripts/cluster.sh start brings it back'
+}
+
 kill_node () {
   known "$1"
   [ -n "$(process_of "$1")" ] || fail "$1 does not run"
@@ -185,7 +224,7 @@ drop_login () {
   psql -qtAX -c "drop role if exists $login" "$(service_env DATABASE_URL)" > /dev/null 2>&1 || say "the login $login could not be removed"
 }
 
-usage () { sed -n '3,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage () { sed -n '3,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 case "${1:-}" in
   start | stop | kill | restart)
@@ -193,7 +232,7 @@ case "${1:-}" in
     exec 9> "$root/.run/cluster.lock"
     flock -w $((2 * start_timeout)) 9 || fail 'another start or stop takes too long'
     case "$1" in
-      kill) kill_node "${2:-}" ;;
+      kill) if [ "${2:-}" = redis ]; then kill_redis; else kill_node "${2:-}"; fi ;;
       restart) restart "${2:-}" ;;
       *) "$1" ;;
     esac
