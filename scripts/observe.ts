@@ -47,7 +47,8 @@ function keep (name: string, program: RunningProgram): void {
   })
 }
 
-async function startReceivers (): Promise<void> {
+/** Resolves with whether Jaeger has its web page: of that there is only a placeholder in the source that it is built from. */
+async function startReceivers (): Promise<boolean> {
   mkdirSync(env.TRACE_DIR, { recursive: true })
   if (composeAnswers()) {
     const user = `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`
@@ -56,7 +57,7 @@ async function startReceivers (): Promise<void> {
     }
     stops.push(() => { compose('down') })
     compose('up', '--detach', '--wait')
-    return
+    return true
   }
   const source = findPrograms()
   if (source === undefined) {
@@ -67,6 +68,7 @@ async function startReceivers (): Promise<void> {
   keep('The collector', await startCollector({
     source, env: { JAEGER_ENDPOINT: jaeger.receiver, ...pick(/^(?:COLLECTOR|TRACE|METRIC|LOG)_|^USER_ID(?:S|_KEY)$|^JAEGER_ENDPOINT$/) }
   }))
+  return source !== 'binaries'
 }
 
 function pick (names: RegExp): Record<string, string> {
@@ -85,16 +87,16 @@ async function startService (): Promise<void> {
   }))
 }
 
-function tellWhere (): void {
+function tellWhere (jaegerHasPage: boolean): void {
   const folder = relative(process.cwd(), env.TRACE_DIR) || '.'
   console.log(`
   The service   http://${env.HOST}:${env.PORT}   (npm run chat)
-  Jaeger        ${jaegerUrl}/search?service=threadline
+  Jaeger        ${jaegerHasPage ? `${jaegerUrl}/search?service=threadline` : 'as it was built here it has no web page; the verifier shows each hop'}
   its API       ${jaegerUrl}/api/traces?service=threadline&limit=20
   files         ${folder}
 
   Verify them   npm run verify -- ${folder}
-                npm run verify -- --jaeger ${jaegerUrl}
+                npm run verify -- --jaeger ${jaegerUrl} --verbose
 
   Ctrl-C ends all of it.
 `)
@@ -110,9 +112,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 const ended = new Promise<void>((resolve) => { end.signal.addEventListener('abort', () => { resolve() }) })
 
 try {
-  await startReceivers()
+  const jaegerHasPage = await startReceivers()
   if (!end.signal.aborted) await startService()
-  if (!end.signal.aborted) tellWhere()
+  if (!end.signal.aborted) tellWhere(jaegerHasPage)
   await ended
 } catch (error) {
   end.abort(error)
