@@ -82,7 +82,7 @@ function judgeTrace (
   const proven = findings.filter(({ rule }) => !rulesOfAbsence.includes(rule))
   if (reasons.length > 0 || !hasPeers) return { spans, findings: reasons.length > 0 ? proven : findings, incomplete: [...reasons, ...incomplete] }
   const missed = [...new Set(findings.filter((finding) => !proven.includes(finding)).map(({ rule }) => rule))]
-  const elsewhere = missed.length === 0 ? [] : [`What ${missed.join(', ')} miss in trace ${trace.traceId} may have happened on another node`]
+  const elsewhere = missed.length === 0 ? [] : [`What ${missed.join(', ')} ${missed.length === 1 ? 'misses' : 'miss'} in trace ${trace.traceId} may have happened on another node`]
   return { spans, findings: proven, incomplete: [...elsewhere, ...incomplete] }
 }
 
