@@ -108,8 +108,8 @@ export const seeds: readonly Seed[] = [
     kill: {
       what: "the span of a run's last event",
       file: 'lib/emitter/emitter.ts',
-      line: "      if (type !== 'agent_delta') return storeAsHop(type, payload, step)",
-      becomes: "      if (type !== 'agent_delta' && type !== 'agent_completed') return storeAsHop(type, payload, step)"
+      line: "      if (type !== 'agent_delta') return log.appendAsHop(type, payload, step)",
+      becomes: "      if (type !== 'agent_delta' && type !== 'agent_completed') return log.appendAsHop(type, payload, step)"
     },
     play: useTool
   },

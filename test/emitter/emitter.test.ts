@@ -253,7 +253,7 @@ t.test('a run that somebody else has begun goes on without another start, with o
   t.same(log.types, ['agent_resumed', 'agent_completed'])
 })
 
-// kill: no `step` in `store` of lib/emitter/emitter.ts
+// kill: no `step` in `append` of lib/emitter/run-log.ts
 t.test('a step is handed in with its event and no other, and again when the append is tried again, under the same event id', async (t) => {
   const log = createRecordingLog((_event, call) => { if (call === 2) throw unavailable() })
   const alice = newRun('alice')

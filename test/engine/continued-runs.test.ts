@@ -208,7 +208,7 @@ async function dieOnce (t: Test, database: TestDatabase, expected: Expected, eve
 
 onEachDatabase(t, async (t, database) => {
   for (const expected of kinds) {
-    // kill: no `step` in `store` of lib/emitter/emitter.ts, or another id from `codeCall` of lib/engine/run-steps.ts
+    // kill: no `step` in `append` of lib/emitter/run-log.ts, or another id from `codeCall` of lib/engine/run-steps.ts
     await t.test(`a run ${expected.agent} goes on in another process wherever the first one died, and does nothing twice`, async (t) => {
       let events = 0
       while (await dieOnce(t, database, expected, events)) events += 1

@@ -82,7 +82,7 @@ onEachDatabase(t, async (t, { storage }) => {
   }
 
   t.test('a run whose thread is deleted, or whose user is erased, is aborted with the next thing that it tells', async (t) => {
-    // kill: no `THREADLINE_THREAD_NOT_FOUND` in `isRefusal` of lib/emitter/emitter.ts
+    // kill: no `THREADLINE_THREAD_NOT_FOUND` in `isRefusal` of lib/emitter/run-log.ts
     const worker = createWorker(t, storage)
     const gone = [
       async (threadId: ThreadId) => { await storage.threads.remove(threadId) },
