@@ -17,7 +17,7 @@ export interface RunStep {
 
 export type Appended =
   | { readonly sequence: number }
-  | { readonly refused: 'thread-not-found' | 'run-not-active' }
+  | { readonly refused: 'thread-not-found' | 'run-not-active' | 'thread-locked' }
 
 /** What the log asks of the database; its promises are told at `lib/storage`'s port of the same name. */
 export interface EventStore {

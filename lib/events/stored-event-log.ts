@@ -99,6 +99,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
       guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'event-log')
       const placed = await writerOf(event.thread_id).add({ event, attempt, identity: identityOfEvent(event), ...(step === undefined ? {} : { step }) })
       if (!('refused' in placed)) return placed
+      if (placed.refused === 'thread-locked') throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The thread is locked')
       throw placed.refused === 'thread-not-found'
         ? new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
         : new ThreadlineError('THREADLINE_CONFLICT', 'The run is no longer active')

@@ -5,6 +5,7 @@ import type { NewThreadEvent, PayloadOf, ThreadEvent } from '../protocol/events.
 import { toThreadId, toUserId, type ThreadId } from '../protocol/ids.ts'
 import { ownThread } from './own-thread.ts'
 import { nearestStorableText } from './storable-text.ts'
+import { isLockTimeout } from './storage-error.ts'
 import type { Appended, AppendedEvent, ClaimableThread, EventStore, RunStep } from './storage.ts'
 import { query } from './tables.ts'
 import { onlyRow } from './thread-view.ts'
@@ -16,6 +17,9 @@ interface AppendedRow {
   readonly refused: 'thread-not-found' | 'run-not-active' | null
 }
 
+// In ms: how long a thread that somebody has locked is waited for by all of a batch, and then once more by its own events.
+const [lockTimeoutMs, oneLockTimeoutMs] = [1_000, 100]
+
 /** The log of each thread. Both positions and order are the database's, in `threadline.append_events`. */
 export function createEventStore (units: UnitsOfWork, epoch: string, batchesAtOnce = 1): EventStore {
   return {
@@ -23,10 +27,12 @@ export function createEventStore (units: UnitsOfWork, epoch: string, batchesAtOn
 
     async append (batch) {
       if (batch.length === 0) return []
-      const items = itemsOf(batch)
-      const rows = await units.asOwners(async (unit) => await unit.lastRows(appending(batch, items)))
-      const appended = new Map(rows.map((row) => [row.item, toAppended(row)]))
-      return batch.map(({ event }) => appended.get(items.get(keyOf(event))?.item ?? -1) ?? { refused: 'run-not-active' })
+      try {
+        return await appendTogether(units, batch, lockTimeoutMs)
+      } catch (error) {
+        if (!isLockTimeout(error)) throw error
+        return await appendApart(units, batch)
+      }
     },
 
     read: async (threadId, after, limit) => await units.asUser(async (unit) => {
@@ -48,6 +54,29 @@ export function createEventStore (units: UnitsOfWork, epoch: string, batchesAtOn
       return new Map(rows.map((row) => [toThreadId(row.thread_id), row.last_sequence]))
     }
   }
+}
+
+async function appendTogether (units: UnitsOfWork, batch: readonly AppendedEvent[], lockTimeoutMs: number): Promise<readonly Appended[]> {
+  const items = itemsOf(batch)
+  const rows = await units.asOwners(async (unit) => await unit.lastRows(appending(batch, items)), { lockTimeoutMs })
+  const appended = new Map(rows.map((row) => [row.item, toAppended(row)]))
+  return batch.map(({ event }) => appended.get(items.get(keyOf(event))?.item ?? -1) ?? { refused: 'run-not-active' })
+}
+
+/**
+ * Thread by thread, so that one that somebody has locked keeps nothing of the others back. Should it fail in the middle, what is stored
+ * is known when it comes again.
+ */
+async function appendApart (units: UnitsOfWork, batch: readonly AppendedEvent[]): Promise<readonly Appended[]> {
+  const outcomes = new Map<AppendedEvent, Appended>()
+  for (const part of Map.groupBy(batch, ({ event }) => event.thread_id).values()) {
+    const appended = await appendTogether(units, part, oneLockTimeoutMs).catch((error: unknown) => {
+      if (!isLockTimeout(error)) throw error
+      return part.map((): Appended => ({ refused: 'thread-locked' }))
+    })
+    for (const [index, one] of part.entries()) outcomes.set(one, appended[index] ?? { refused: 'thread-locked' })
+  }
+  return batch.map((one) => outcomes.get(one) ?? { refused: 'thread-locked' })
 }
 
 /** The append itself: within a unit that names no user, or that of the batch's only one. */

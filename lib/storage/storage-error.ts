@@ -18,7 +18,8 @@ const untranslatable = ['22021', '22P05']
 const unavailableClasses = ['08', '53', '57', '58', '40', 'XX']
 /** Of a server that has become a standby, or that is only read from for another reason. */
 const readOnly = '25006'
-const unavailableStates = ['55P03', '3D000', '28000', '28P01', '25P03', '25P04', readOnly]
+const lockTimeout = '55P03'
+const unavailableStates = [lockTimeout, '3D000', '28000', '28P01', '25P03', '25P04', readOnly]
 
 /**
  * What a failed call to the driver means to a caller. A bug in a query stays what it is, and is an internal error outside.
@@ -39,6 +40,11 @@ export function toStorageError (error: unknown): unknown {
 /** True for what stays so on this connection, and may be otherwise on a new one. */
 export function isOfConnection (error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code === readOnly
+}
+
+/** Somebody else held a lock for longer than it is waited for. */
+export function isLockTimeout (error: unknown): boolean {
+  return error instanceof ThreadlineError && error.cause instanceof pg.DatabaseError && error.cause.code === lockTimeout
 }
 
 function unavailable (cause: unknown): ThreadlineError {

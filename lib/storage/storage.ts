@@ -234,7 +234,7 @@ export interface OpenTool { readonly toolCallId: string, readonly tool: string }
 /** What became of one appended event. */
 export type Appended =
   | { readonly sequence: number }
-  | { readonly refused: 'thread-not-found' | 'run-not-active' }
+  | { readonly refused: 'thread-not-found' | 'run-not-active' | 'thread-locked' }
 
 export interface EventStore {
   /** How many batches are best written beside each other; no two of them should be of the same thread. */
@@ -248,7 +248,8 @@ export interface EventStore {
    * that was the head. With the reason `rolled_back` the run's own messages are removed instead, and what followed them follows
    * what they followed. Any other
    * event of a run that has ended, or of another attempt than the stored one, is refused as `run-not-active` (events
-   * of a queued run excepted, whatever their attempt). One refused event does not hinder the others of the batch. A step is stored with its event
+   * of a queued run excepted, whatever their attempt). One refused event does not hinder the others of the batch, nor does a thread
+   * that somebody has locked: `thread-locked` stores nothing, and may come again. A step is stored with its event
    * unless the run has ended, the first of a key for good; the steps of a run are gone with its end.
    */
   append (batch: readonly AppendedEvent[]): Promise<readonly Appended[]>

@@ -26,8 +26,8 @@ export interface UnitOfWork {
 export interface UnitsOfWork {
   /** In the name of the active identity, read now. Throws `THREADLINE_NO_CONTEXT` outside of one. */
   asUser<T> (work: (unit: UnitOfWork) => Promise<T>): Promise<T>
-  /** In nobody's name: for the one function that names a user for each row itself. Any other query raises. */
-  asOwners<T> (work: (unit: UnitOfWork) => Promise<T>): Promise<T>
+  /** In nobody's name: for the functions that name a user for each row themselves. Any other query raises. `own`: other limits than usual. */
+  asOwners<T> (work: (unit: UnitOfWork) => Promise<T>, own?: Partial<TransactionLimits>): Promise<T>
   /** Under the role that sees unfinished runs and tickets, and nothing else. */
   asSystem<T> (work: (unit: UnitOfWork) => Promise<T>): Promise<T>
 }
@@ -40,7 +40,7 @@ export interface TransactionLimits {
 export function createUnitsOfWork (pool: pg.Pool, limits: TransactionLimits): UnitsOfWork {
   return {
     asUser: async (work) => await run(pool, opening('threadline_app', limits, currentIdentity().userId), work),
-    asOwners: async (work) => await run(pool, opening('threadline_app', limits), work),
+    asOwners: async (work, own) => await run(pool, opening('threadline_app', { ...limits, ...own }), work),
     asSystem: async (work) => await run(pool, opening('threadline_system', limits), work)
   }
 }

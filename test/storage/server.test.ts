@@ -1,8 +1,9 @@
 import { sql } from 'kysely'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { tryCurrentIdentity } from '../../lib/context/current-thread.ts'
+import { enterThread, tryCurrentIdentity } from '../../lib/context/current-thread.ts'
 import type { Identity } from '../../lib/context/identity.ts'
+import { createStoredEventLog, identityOfEvent } from '../../lib/events/stored-event-log.ts'
 import { newThreadId } from '../../lib/protocol/ids.ts'
 import { openPool } from '../../lib/storage/connection-pool.ts'
 import { createUnitsOfWork } from '../../lib/storage/unit-of-work.ts'
@@ -47,6 +48,29 @@ t.test('a server that ends connections is found again', needsServer, async (t) =
 
   await t.rejects(inTheMiddle, unavailable)
   t.same(await as(alice, async () => await units.asUser(async (unit) => await unit.lastRows(sql`select 3 as x`))), [{ x: 3 }])
+})
+
+// Kill: no `appendApart` in lib/storage/event-store.ts.
+t.test('a thread that somebody has locked keeps the events of others back for a moment, and fails none of them', needsServer, async (t) => {
+  const url = await newDatabase(t)
+  const storage = await createStorage({ databaseUrl: url })
+  t.teardown(async () => { await storage.close() })
+  const log = createStoredEventLog({ store: storage.events, epoch: storage.epoch, logger: createSilentLogger() })
+  const [locked, ...others] = [await runningRun(storage, newcomer()), await runningRun(storage, newcomer()), await runningRun(storage, newcomer())]
+  if (locked === undefined) throw new Error('There are three runs')
+  const told = [...others, locked, ...others].map((run) => deltaOf(run))
+  const operator = new pg.Client({ connectionString: url })
+  await operator.connect()
+  t.teardown(async () => { await operator.end() })
+  await operator.query(`begin; set local threadline.user_id = '${locked.userId}'`)
+  await operator.query('select 1 from threadline.threads where thread_id = $1 for update', [locked.threadId])
+
+  const appended = await Promise.allSettled(told.map(async ({ event, attempt }) => await enterThread(identityOfEvent(event), async () => await log.append(event, attempt))))
+  await operator.query('rollback')
+
+  t.same(appended.map((one) => one.status === 'fulfilled' ? one.value.sequence : 'refused'), [1, 1, 'refused', 2, 2])
+  t.match(appended[2], { reason: unavailable })
+  t.same(await storage.events.append([deltaOf(locked)]), [{ sequence: 1 }])
 })
 
 // Kill: no `isOfConnection` in lib/storage/unit-of-work.ts.
