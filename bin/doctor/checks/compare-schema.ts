@@ -13,7 +13,7 @@ export async function compareWithDatabase ({ pool }: Database): Promise<readonly
   const known = Object.keys(migrations)
   try {
     const { pending, newer } = await readSchemaState(pool, known)
-    const lacking = `lacks ${pending.join(', ')}`
+    const lacking = pending.length === known.length ? `lacks all ${known.length} migrations` : `lacks ${pending.join(', ')}`
     if (pending.length > 0) return [await mayMigrate(pool) ? warning(`${lacking}, which the next server that starts will run`, run) : failed(lacking, run)]
     if (newer.length > 0) return [ok(`has all ${known.length} migrations, and of a newer version ${newer.join(', ')}`)]
     return [ok(`has all ${known.length} migrations`)]
