@@ -19,6 +19,7 @@ import type { Storage } from './storage.ts'
 import { createThreadStore } from './thread-store.ts'
 import { createTicketStore } from './ticket-store.ts'
 import { createUnitsOfWork, type UnitsOfWork } from './unit-of-work.ts'
+import { UnreadableRuns } from './unreadable-runs.ts'
 import { createUpkeep } from './upkeep.ts'
 
 /** A server by its URL, or the embedded database: in a folder, or in memory when neither is named. */
@@ -56,7 +57,7 @@ export async function createStorage (options: StorageOptions): Promise<Storage> 
     const units = open(target)
     // When everything else waits for a connection, whoever executes a run must still be able to say so.
     const more = 'url' in target ? { leases: open({ ...target, size: 1 }), batchesAtOnce } : {}
-    return await openStores(units, async () => { await opened.disposeAsync() }, more)
+    return await openStores(units, async () => { await opened.disposeAsync() }, { ...more, logger: options.logger })
   } catch (error) {
     await opened.disposeAsync()
     throw error
@@ -95,16 +96,17 @@ interface MoreThanOne {
 
 /** The storage on a database that is in the newest state. */
 export async function openStores (
-  units: UnitsOfWork, close: () => Promise<void>, { leases = units, batchesAtOnce = 1 }: MoreThanOne = {}
+  units: UnitsOfWork, close: () => Promise<void>, { leases = units, batchesAtOnce = 1, logger }: MoreThanOne & { readonly logger?: Logger | undefined } = {}
 ): Promise<Storage> {
   const [row] = await units.asSystem(async (unit) => await unit.lastRows(sql<{ epoch: string }>`select threadline.epoch()`))
   const epoch = row?.epoch ?? ''
+  const unreadable = new UnreadableRuns({ logger })
   return {
     threads: createThreadStore(units),
     messages: createMessageStore(units),
-    runs: createRunStore(units),
+    runs: createRunStore(units, unreadable),
     events: createEventStore(units, epoch, batchesAtOnce),
-    queue: createQueueStore(units, leases),
+    queue: createQueueStore(units, leases, unreadable),
     limits: createLimitStore(units),
     tickets: createTicketStore(units),
     account: createAccountStore(units),

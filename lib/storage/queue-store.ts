@@ -6,6 +6,7 @@ import { storableText } from './storable-text.ts'
 import type { Lease, LeasedRun, QueueStore } from './storage.ts'
 import { query } from './tables.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
+import { UnreadableRuns, type NamedRun } from './unreadable-runs.ts'
 
 interface RenewedRow { readonly run_id: string, readonly attempt: number, readonly stop_reason: string | null }
 
@@ -13,12 +14,18 @@ interface RenewedRow { readonly run_id: string, readonly attempt: number, readon
  * The table of the runs as a queue. What concerns the runs of everybody is asked in the role of the system, which may read unfinished runs and
  * renew their leases; what concerns one run happens in the name of its user.
  */
-export function createQueueStore (units: UnitsOfWork, leases = units): QueueStore {
+export function createQueueStore (units: UnitsOfWork, leases = units, unreadable = new UnreadableRuns()): QueueStore {
   return {
-    claimable: async ({ limit, waitedMs = 0 }) => await units.asSystem(async (unit) => {
-      const rows = await unit.lastRows(claimableThreads(limit, waitedMs))
-      return rows.map((row) => ({ userId: toUserId(row.user_id), threadId: toThreadId(row.thread_id) }))
-    }),
+    async claimable ({ limit, waitedMs = 0 }) {
+      unreadable.forgetOld()
+      for (;;) { // until nothing stands in a place that somebody else can have
+        const { size } = unreadable
+        const rows = await units.asSystem(async (unit) => await unit.lastRows(claimableThreads(limit, waitedMs, unreadable)))
+        const readable = unreadable.passOver(rows)
+        if (unreadable.size > size) continue
+        return readable.map((row) => ({ userId: toUserId(row.user_id), threadId: toThreadId(row.thread_id) }))
+      }
+    },
 
     async renew (lease, runs) {
       if (runs.length === 0) return []
@@ -57,14 +64,15 @@ export function createQueueStore (units: UnitsOfWork, leases = units): QueueStor
  * The oldest unfinished run of a thread is its running one, where there is one: runs are taken in the order of their ordinals. A user's first thread
  * comes before what others have under way, the second counts as if the first was taken, and so on.
  */
-function claimableThreads (limit: number, waitedMs: number) {
+function claimableThreads (limit: number, waitedMs: number, { users, threads }: Pick<UnreadableRuns, 'users' | 'threads'>) {
   // A run that was stored before the database's clock was set back has waited, too.
   const longEnough = waitedMs <= 0 ? sql`true` : sql`waits_since <= now() - ${waitedMs} * interval '1 millisecond'`
-  return sql<{ user_id: string, thread_id: string }>`
+  const others = users.length + threads.length === 0 ? sql`true` : sql`r.user_id <> all(${users}::text[]) and r.thread_id <> all(${threads}::uuid[])`
+  return sql<NamedRun>`
     with heads as materialized (
-      select distinct on (r.thread_id) r.thread_id, r.user_id, r.status = 'running' as running,
+      select distinct on (r.thread_id) r.thread_id, r.user_id, r.run_id, r.status = 'running' as running,
         case when r.status = 'running' then threadline.lease_end(r.lease_until, r.started_at) else r.created_at end as waits_since
-      from threadline.runs r where r.status in ('queued', 'running') order by r.thread_id, r.ordinal
+      from threadline.runs r where r.status in ('queued', 'running') and ${others} order by r.thread_id, r.ordinal
     ), counted as (
       select h.*, running and waits_since > now() as busy,
         count(*) filter (where running and waits_since > now()) over (partition by user_id) as under_way
@@ -73,7 +81,7 @@ function claimableThreads (limit: number, waitedMs: number) {
       select c.*, under_way + row_number() over (partition by user_id order by waits_since, thread_id) as place
       from counted c where not busy and ${longEnough}
     )
-    select user_id, thread_id from waiting order by place, waits_since, thread_id limit ${limit}`
+    select user_id, thread_id, run_id from waiting order by place, waits_since, thread_id limit ${limit}`
 }
 
 /**

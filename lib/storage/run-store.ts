@@ -11,6 +11,7 @@ import type { Acceptance, AcceptedMessage, Regeneration, RunRecord, RunStore } f
 import { query, type RunsTable } from './tables.ts'
 import { toThreadView, type ThreadRow } from './thread-view.ts'
 import type { Query, UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
+import type { UnreadableRuns } from './unreadable-runs.ts'
 
 type AcceptanceRow = ThreadRow & {
   readonly message_id: string
@@ -23,7 +24,7 @@ type AcceptanceRow = ThreadRow & {
  * The runs of the active user. What must happen at once is a function of the database, `threadline.accept_message`,
  * `threadline.regenerate_message` and `threadline.claim_next`: one round trip, and no lock is held while a process thinks.
  */
-export function createRunStore (units: UnitsOfWork): RunStore {
+export function createRunStore (units: UnitsOfWork, unreadable: UnreadableRuns): RunStore {
   return {
     accept: async (message) => await acceptance(units, acceptMessage(message)),
 
@@ -60,7 +61,7 @@ export function createRunStore (units: UnitsOfWork): RunStore {
 
     recoverable: async () => await units.asSystem(async (unit) => {
       const unfinished = query.selectFrom('runs').selectAll().where('status', 'in', ['queued', 'running'])
-      return (await unit.lastRows(unfinished.orderBy('ordinal'))).map(toRunRecord)
+      return unreadable.passOver(await unit.lastRows(unfinished.orderBy('ordinal'))).map(toRunRecord)
     })
   }
 }

@@ -224,7 +224,7 @@ export interface RunStore {
   firstSequence (runId: RunId): Promise<number | undefined>
   /**
    * Unfinished runs of all users: read once at start, outside of any identity, under a role that may do nothing else.
-   * Each is then worked on under its own identity.
+   * Each is then worked on under its own identity. Those that nobody can work on, since an id in their row is none of ours, are left out and counted.
    */
   recoverable (): Promise<readonly RunRecord[]>
 }
@@ -347,7 +347,8 @@ export interface QueueStore {
   /**
    * Threads in which a run can be taken: one is queued and none is running, or the lease of the running one is over. They come as if each was given
    * to the user who then has the fewest runs under way: to those who have waited longest among several, and of each user the thread that has waited
-   * longest. At most `limit`, and only those that have waited for `waitedMs`. Asked outside of any identity.
+   * longest. At most `limit`, and only those that have waited for `waitedMs`. Those that nobody can work on, since an id in their row is none of ours, are
+   * left out and counted. Asked outside of any identity.
    */
   claimable (options: { limit: number, waitedMs?: number | undefined }): Promise<readonly ClaimableThread[]>
   /** Renews the leases of runs of any users that this worker still has, and answers with those. Asked outside of any identity. */

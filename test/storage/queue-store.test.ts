@@ -1,7 +1,12 @@
 import t from 'tap'
+import { metricDefinitions } from '../../lib/context/metric-definitions.ts'
 import type { Identity } from '../../lib/context/identity.ts'
-import { newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
+import { newMessageId, newRequestId, newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
+import { createQueueStore } from '../../lib/storage/queue-store.ts'
 import type { Lease, RunRecord } from '../../lib/storage/storage.ts'
+import { UnreadableRuns } from '../../lib/storage/unreadable-runs.ts'
+import { watchCounters } from '../support/counters.ts'
+import { createSilentLogger } from '../support/silent-logger.ts'
 import {
   as, completionOf, deltaOf, eventOf, messageOf, newcomer, onEachDatabase, regenerationOf, runningRun
 } from '../support/storage-databases.ts'
@@ -9,12 +14,27 @@ import {
 const [first, second]: readonly [Lease, Lease] = [{ worker: 'first', leaseMs: 60_000 }, { worker: 'second', leaseMs: 60_000 }]
 const active = 'run-not-active'
 
-onEachDatabase(t, async (t, { storage, ask, askAs }) => {
+onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
   const { runs, events, queue } = storage
   const claim = async (user: Identity, threadId: ThreadId, lease = first) => await as(user, async () => await runs.claimNext(threadId, lease))
 
   /** As the owner of the tables, in the name of the user: time cannot be waited for. */
   const change = async (user: Identity, text: string) => await ask(`begin; set local threadline.user_id = '${user.userId}'; ${text}; commit`)
+
+  /** Past row-level security, which binds the owner of the tables as well. */
+  const past = async (text: string) => await ask(`
+    begin; alter table threadline.threads no force row level security; alter table threadline.runs no force row level security; ${text};
+    alter table threadline.threads force row level security; alter table threadline.runs force row level security; commit`)
+
+  /** A run that waits and that no service has stored. */
+  async function plant (userId: string, threadId: string, waitedSeconds: number, name: string = newRequestId()): Promise<string> {
+    const runId = `run_${threadId}_${name}`
+    await past(`
+      insert into threadline.threads (thread_id, user_id) values ('${threadId}', '${userId}');
+      insert into threadline.runs (run_id, thread_id, user_id, message_id, request_id, agent, input, context, created_at)
+        values ('${runId}', '${threadId}', '${userId}', '${newMessageId()}', '${newRequestId()}', 'assistant', 'hello', '{}', now() - interval '${waitedSeconds} seconds')`)
+    return runId
+  }
 
   /** Lets the lease of a run have been over for a while. */
   async function lapse (user: Identity, { runId }: RunRecord, seconds = 1): Promise<void> {
@@ -195,6 +215,42 @@ onEachDatabase(t, async (t, { storage, ask, askAs }) => {
     for (const run of busy) await events.append([completionOf(run)])
     t.same((await claimableOf(threads)).slice(0, 6), [20, 0, 22, 21, 1, 2])
     t.equal((await queue.claimable({ limit: 3 })).length, 3)
+  })
+
+  t.test('a run whose row has an id that is none of ours is passed over, counted and told of once, and takes nobody\'s place', async (t) => {
+    // kill: `passOver` of lib/storage/unreadable-runs.ts gives back the rows; or, for the places, no `others` in `claimableThreads` of lib/storage/queue-store.ts
+    const counts = watchCounters(t)
+    const counted = () => counts.filter(({ counter }) => counter === metricDefinitions.refusedSignatures.name).map(({ attributes }) => attributes)
+    const logger = createSilentLogger()
+    const own = createQueueStore(units, units, new UnreadableRuns({ logger }))
+    const [alice, bob] = [newcomer(), newcomer()]
+    const [good, other] = [await queued(alice, 10_000), await queued(bob, 20_000)]
+    await plant(' nobody ', newThreadId(), 30_000)
+    await plant(' nobody ', newThreadId(), 30_000)
+    await plant('nobody\u2028else', newThreadId(), 30_000)
+    await plant(newcomer().userId, '00000000-0000-0000-0000-000000000000', 30_000)
+    await past(`update threadline.runs set run_id = 'run_${other}_of-nobody' where thread_id = '${other}'`)
+
+    t.match(await own.claimable({ limit: 1 }), [{ userId: alice.userId, threadId: good }])
+    t.match(await own.claimable({ limit: 1 }), [{ userId: alice.userId, threadId: good }])
+
+    t.equal(counted().length, 4, 'each user once, and each thread of others')
+    t.match(counted()[0], { audience: 'run', reason: 'malformed' })
+    t.match(logger.lines, [{ level: 'error', message: /none of ours/ }])
+    t.equal(logger.lines.length, 1)
+    t.ok((await runs.recoverable()).some(({ threadId }) => threadId === good), 'whoever begins anew goes on with the others, too')
+  })
+
+  t.test('what was put right is found again after a while', async (t) => {
+    // kill: no `forgetOld` in `claimable` of lib/storage/queue-store.ts
+    const own = createQueueStore(units, units, new UnreadableRuns({ forgetMs: 0 }))
+    const threadId = newThreadId()
+    const runId = await plant(newcomer().userId, threadId, 40_000, 'of-nobody')
+    t.notOk((await own.claimable({ limit: 1_000 })).some((thread) => thread.threadId === threadId))
+
+    await past(`update threadline.runs set run_id = '${newRunId(threadId)}' where run_id = '${runId}'`)
+
+    t.ok((await own.claimable({ limit: 1_000 })).some((thread) => thread.threadId === threadId))
   })
 
   t.test('the depth of the queue counts everybody\'s', async (t) => {
