@@ -4,8 +4,9 @@ import { createIdentity } from '../context/identity.ts'
 import type { Logger } from '../context/logger.ts'
 import { isThreadlineError } from '../errors.ts'
 import type { ThreadEvent } from '../protocol/events.ts'
+import type { ThreadId, UserId } from '../protocol/ids.ts'
 import type { EventStore } from './event-store.ts'
-import { isBehind, type FollowedThread } from './followed-thread.ts'
+import type { FollowedThread } from './followed-thread.ts'
 
 export interface MissedEventsOptions {
   readonly store: Pick<EventStore, 'read'>
@@ -37,7 +38,7 @@ export class MissedEvents {
   get failing (): boolean { return this.#failing }
 
   want (followed: FollowedThread): void {
-    if (!isBehind(followed)) return
+    if (!followed.cursor.isBehind) return
     this.#wanted.add(followed)
     context.with(ROOT_CONTEXT, () => { this.#next() })
   }
@@ -53,7 +54,7 @@ export class MissedEvents {
       if (this.#reading.size >= concurrency) return
       if (this.#reading.has(followed)) continue
       this.#wanted.delete(followed)
-      if (!this.#options.isFollowed(followed) || !isBehind(followed)) continue
+      if (!this.#options.isFollowed(followed) || !followed.cursor.isBehind) continue
       this.#reading.set(followed, this.#read(followed))
     }
   }
@@ -61,7 +62,7 @@ export class MissedEvents {
   async #read (followed: FollowedThread): Promise<void> {
     try {
       await this.#readPage(followed)
-      if (isBehind(followed)) this.#wanted.add(followed) // behind those that wait already
+      if (followed.cursor.isBehind) this.#wanted.add(followed) // behind those that wait already
       this.#failing = false
     } catch (err) {
       if (!this.#failing) this.#options.logger.warn({ err }, 'Events of other nodes cannot be read; they are asked for again')
@@ -73,17 +74,17 @@ export class MissedEvents {
   }
 
   async #readPage (followed: FollowedThread): Promise<void> {
-    const { threadId, reader, position, target } = followed
+    const { threadId, cursor } = followed
+    const { reader, position, target } = cursor
     if (reader === undefined || position === undefined) return
-    const page = await this.#ask(followed, position)
-    if (page === 'gone') followed.target = position
-    else if (page === 'expired') followed.position = Math.max(followed.position ?? 0, target) // whoever needs what is no more finds a gap, and says so
+    const page = await this.#ask(threadId, reader, position)
+    if (page === 'gone') cursor.giveUp()
+    else if (page === 'expired') cursor.skipTo(target)
     else for (const event of page) if (event.thread_id === threadId && event.user_id === reader) this.#options.tell(followed, event)
-    if (followed.position === position) followed.target = position // nothing comes of asking at once again
+    if (cursor.position === position) cursor.giveUp() // nothing comes of asking at once again
   }
 
-  async #ask ({ threadId, reader: userId }: FollowedThread, after: number): Promise<readonly ThreadEvent[] | 'expired' | 'gone'> {
-    if (userId === undefined) return 'gone'
+  async #ask (threadId: ThreadId, userId: UserId, after: number): Promise<readonly ThreadEvent[] | 'expired' | 'gone'> {
     try {
       return await enterThread(createIdentity({ userId, threadId }), async () => await this.#options.store.read(threadId, after, pageSize))
     } catch (error) {

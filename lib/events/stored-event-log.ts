@@ -5,30 +5,15 @@ import { createCounter } from '../context/instruments.ts'
 import type { Logger } from '../context/logger.ts'
 import { metricDefinitions } from '../context/metric-definitions.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
-import { isThreadlineError, ThreadlineError } from '../errors.ts'
+import { ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
-import type { ThreadId } from '../protocol/ids.ts'
-import type { EventBus, Topic } from './event-bus.ts'
 import type { EventLog, Unfollow } from './event-log.ts'
-import type { Append, Appended, EventStore } from './event-store.ts'
+import type { EventStore } from './event-store.ts'
 import type { Follower } from './followed-thread.ts'
-import { createFollowedThreads } from './followed-threads.ts'
-import { GroupCommit } from './group-commit.ts'
+import { FollowedThreads, type Peers } from './followed-threads.ts'
+import { hintsOf } from './hints-of.ts'
+import { LogWriters, type Item, type Placed, type RefusedAppend } from './log-writers.ts'
 import { RecentEvents, type RecentEventsLimits } from './recent-events.ts'
-
-/** What is appended, with the identity in which it will be told. */
-interface Item extends Append { readonly identity: Identity }
-
-/** What became of it: the event in its place, or why it has none. */
-type Placed = ThreadEvent | Extract<Appended, { readonly refused: unknown }>
-
-/** Other nodes append to the same log. */
-export interface Peers {
-  readonly bus: EventBus
-  /** How often it is asked what no hint has told of, and how often while hints are lost for certain. */
-  readonly pollIntervalMs: number
-  readonly doubtfulPollIntervalMs: number
-}
 
 export interface StoredEventLogOptions {
   readonly store: EventStore
@@ -52,29 +37,20 @@ const appended = createCounter(metricDefinitions.appendedEvents)
 export function createStoredEventLog (options: StoredEventLogOptions): EventLog {
   const { store, epoch, logger, peers } = options
   const recent = new RecentEvents(options.recent ?? { perThread: 256, weight: 20_000 })
-  const threads = createFollowedThreads({ store, epoch, logger, peers, tell })
-  const batchesAtOnce = store.batchesAtOnce ?? 1
-  const newWriter = (): GroupCommit<Item, Placed> => new GroupCommit({
-    commit: async (batch) => place(batch, await store.append(batch), epoch),
-    committed: (batch, placed) => {
-      for (const [index, { identity }] of batch.entries()) keepAndTell(placed[index], identity)
-      for (const { topic, hint } of hintsOf(placed)) peers?.bus.publish(topic, hint)
-    },
-    // The storage is there, and does not take something that is in it.
-    isOfOne: (error) => !isThreadlineError(error, 'THREADLINE_STORAGE_UNAVAILABLE'),
-    maxBatch: options.maxBatch ?? 512,
-    maxWaiting: Math.ceil((options.maxWaiting ?? 50_000) / batchesAtOnce)
-  })
-  // A thread has one writer, so that its events keep their order. While the database writes the batch of one, the next of another is made ready.
-  const first = newWriter()
-  const writers = [first, ...Array.from({ length: batchesAtOnce - 1 }, newWriter)]
-  const writerOf = (threadId: ThreadId): GroupCommit<Item, Placed> => writers[Number.parseInt(threadId.slice(-6), 16) % writers.length] ?? first
+  const threads = new FollowedThreads({ store, epoch, logger, peers, tell })
+  const writers = new LogWriters({ store, epoch, committed, maxBatch: options.maxBatch ?? 512, maxWaiting: options.maxWaiting ?? 50_000 })
 
-  function keepAndTell (event: Placed | undefined, identity: Identity): void {
-    if (event === undefined || 'refused' in event) return
-    appended.add(1, { type: event.type })
-    recent.add(event)
-    threads.stored(event, identity)
+  function committed (batch: readonly Item[], placed: readonly Placed[]): void {
+    const stored: ThreadEvent[] = []
+    for (const [index, { identity }] of batch.entries()) {
+      const event = placed[index]
+      if (event === undefined || 'refused' in event) continue
+      stored.push(event)
+      appended.add(1, { type: event.type })
+      recent.add(event)
+      threads.stored(event, identity)
+    }
+    if (peers !== undefined) for (const { topic, hint } of hintsOf(stored)) peers.bus.publish(topic, hint)
   }
 
   function tell (followers: ReadonlySet<Follower>, event: ThreadEvent, identity = identityOfEvent(event)): void {
@@ -97,12 +73,9 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
   return {
     async append (event, attempt, step) {
       guard({ userId: event.user_id, threadId: event.thread_id, runId: event.run_id }, 'event-log')
-      const placed = await writerOf(event.thread_id).add({ event, attempt, identity: identityOfEvent(event), ...(step === undefined ? {} : { step }) })
-      if (!('refused' in placed)) return placed
-      if (placed.refused === 'thread-locked') throw new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The thread is locked')
-      throw placed.refused === 'thread-not-found'
-        ? new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
-        : new ThreadlineError('THREADLINE_CONFLICT', 'The run is no longer active')
+      const placed = await writers.append({ event, attempt, identity: identityOfEvent(event), ...(step === undefined ? {} : { step }) })
+      if ('refused' in placed) throw errorOf(placed.refused)
+      return placed
     },
 
     follow: (threadId, receive): Unfollow => threads.follow(threadId, { owner: currentIdentity(), receive }),
@@ -112,38 +85,20 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
     },
     forget: (threadId) => { recent.forget(threadId) },
     get followed () { return threads.size },
-    get waiting () { return writers.reduce((waiting, writer) => waiting + writer.waiting, 0) },
+    get waiting () { return writers.waiting },
     async close () {
-      await Promise.all(writers.map(async (writer) => { await writer.close() }))
+      await writers.close()
       await threads.close()
     }
   }
 }
 
-/** One for each thread that a batch has stored events of; they follow each other, because a thread is written by one transaction at a time. */
-function hintsOf (placed: readonly Placed[]) {
-  const stored = placed.filter((event) => !('refused' in event)) as readonly ThreadEvent[] // by the line itself
-  return [...Map.groupBy(stored, ({ thread_id: threadId }) => threadId).values()].flatMap((events) => {
-    const inOrder = events.toSorted((one, other) => one.sequence - other.sequence)
-    const last = inOrder.at(-1)
-    if (last === undefined) return []
-    const topic: Topic = { kind: 'thread', userId: last.user_id, threadId: last.thread_id }
-    return { topic, hint: { kind: 'events', sequence: last.sequence, events: endOf(inOrder) } as const }
-  })
-}
-
-// What was stored before has its first place, and may leave a gap behind it.
-function endOf (events: readonly ThreadEvent[]): readonly ThreadEvent[] {
-  const first = events.findLastIndex((event, index) => event.sequence !== (events[index - 1]?.sequence ?? Number.NaN) + 1)
-  return events.slice(Math.max(first, 0))
-}
-
-function place (batch: readonly Item[], appended: readonly Appended[], epoch: string): readonly Placed[] {
-  return appended.flatMap((outcome, index) => {
-    const item = batch[index]
-    if (item === undefined) return []
-    return 'refused' in outcome ? outcome : { ...item.event, sequence: outcome.sequence, epoch }
-  })
+function errorOf (refused: RefusedAppend['refused']): ThreadlineError {
+  switch (refused) {
+    case 'thread-not-found': return new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
+    case 'thread-locked': return new ThreadlineError('THREADLINE_STORAGE_UNAVAILABLE', 'The thread is locked')
+    case 'run-not-active': return new ThreadlineError('THREADLINE_CONFLICT', 'The run is no longer active')
+  }
 }
 
 /** Works on an event that was read from the log, in the name and in the trace of the run that told it. */

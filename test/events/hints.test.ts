@@ -91,7 +91,7 @@ class Reader {
   }
 }
 
-// kill: the comparison with the position in tellNext; the poll; the reading of missed events.
+// kill: the comparison in `take` of lib/events/cursor.ts; the poll; the reading of missed events.
 onEachDatabase(t, async (t, { storage }) => {
   t.test(`a follower sees every event once and in order, whatever becomes of the hints (SEED=${seed})`, async (t) => {
     await fc.assert(fc.asyncProperty(steps, async (story) => { await play(story, storage) }), { seed, numRuns, interruptAfterTimeLimit: 60_000, endOnFailure: true })

@@ -77,7 +77,7 @@ t.test('an event is given its place, and told to the followers of its thread onc
   t.same(store.batches.map((batch) => batch.length), [3], 'in one batch')
 })
 
-// kill: choose the writer by the event's id in writerOf: the second event of the thread that is held is written before its first.
+// kill: choose the writer by the event's id in append of lib/events/log-writers.ts: the second event of the thread that is held is written before its first.
 t.test('where the store takes several batches at once, one that is held up holds up its own threads, in their order, and no others', async (t) => {
   const memory = createMemoryStore()
   const held = Promise.withResolvers<undefined>()

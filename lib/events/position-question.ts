@@ -1,0 +1,45 @@
+import { createCounter } from '../context/instruments.ts'
+import type { Logger } from '../context/logger.ts'
+import { metricDefinitions } from '../context/metric-definitions.ts'
+import type { ThreadId, UserId } from '../protocol/ids.ts'
+import type { EventStore } from './event-store.ts'
+import type { FollowedThread } from './followed-thread.ts'
+
+const polled = createCounter(metricDefinitions.polledEvents)
+
+/** Asks the database how far the logs of threads reach, all in one question, and says it to their cursors. */
+export class PositionQuestion {
+  readonly #store: Pick<EventStore, 'positions'>
+  readonly #logger: Logger
+  #failing = false
+
+  constructor (store: Pick<EventStore, 'positions'>, logger: Logger) {
+    this.#store = store
+    this.#logger = logger
+  }
+
+  /** The last question has had no answer. */
+  get failing (): boolean { return this.#failing }
+
+  /** Does not reject. */
+  async ask (threads: ReadonlyMap<ThreadId, FollowedThread>): Promise<void> {
+    try {
+      const asked = [...threads.values()].flatMap(({ threadId, users }) => [...users].map((userId) => ({ userId, threadId })))
+      const positions = await this.#store.positions(asked)
+      for (const { userId, threadId } of asked) found(threads.get(threadId), userId, positions.get(threadId))
+      this.#failing = false
+    } catch (err) {
+      if (!this.#failing) this.#logger.warn({ err }, 'The positions of threads cannot be read; they are asked for again')
+      this.#failing = true
+    }
+  }
+}
+
+function found (thread: FollowedThread | undefined, userId: UserId, sequence: number | undefined): void {
+  if (thread === undefined || sequence === undefined) return
+  const { cursor } = thread
+  cursor.assume(sequence)
+  if (sequence <= cursor.known) return
+  polled.add(sequence - cursor.known)
+  cursor.reach(userId, sequence)
+}
