@@ -72,7 +72,7 @@ class PostgresBus {
   #closed: Promise<void> | undefined
   /** Of the connection that listens: what an earlier one was sent proves nothing of this one. */
   #generation = 0
-  #heardAt = Date.now()
+  #heardAt = performance.now()
   #texts = 0
 
   constructor (options: PostgresBusOptions) {
@@ -116,7 +116,7 @@ class PostgresBus {
   async #listen (client: pg.Client): Promise<void> {
     this.#generation += 1
     const generation = this.#generation
-    this.#heardAt = Date.now()
+    this.#heardAt = performance.now()
     client.on('notification', ({ channel: from, payload = '' }) => {
       if (from === this.#ownChannel) return this.#heardItself(payload, generation)
       const text = from === channel ? this.#parts.take(payload) : undefined
@@ -133,7 +133,7 @@ class PostgresBus {
 
   #heardItself (payload: string, generation: number): void {
     if (generation !== this.#generation || payload !== String(generation)) return
-    this.#heardAt = Date.now()
+    this.#heardAt = performance.now()
     this.#listening.proven()
     if (this.end.isOver('away')) this.#options.logger.info({ bus: 'postgres' }, 'Notifications of the database are heard again')
     this.doubt.set(false)
@@ -141,12 +141,12 @@ class PostgresBus {
 
   #check (): void {
     const { overdueMs = 3_000, restartMs = 10_000 } = this.#options
-    const silentMs = Date.now() - this.#heardAt
+    const silentMs = performance.now() - this.#heardAt
     if (silentMs < overdueMs) return
     this.end.sayOnce('away', {}, 'No notification of the database is heard, as behind a transaction pooler (DATABASE_LISTEN_URL leads past it); the log is asked often instead')
     this.doubt.set(true)
     if (silentMs < overdueMs + restartMs || this.#listening.client === undefined) return
-    this.#heardAt = Date.now()
+    this.#heardAt = performance.now()
     this.#listening.restart()
   }
 
