@@ -116,7 +116,7 @@ function enterBeforeHandlers (app: FastifyInstance, entered: WeakMap<FastifyRequ
 }
 
 function createAuthentication (config: FastifyInstance['config'], tickets: Tickets): Authentication {
-  const { authJwksUrl, authSecret, authIssuer, authAudience, authClockToleranceSeconds: clockToleranceSeconds, signingKeys: [signingKey] } = config
+  const { authJwksUrl, authSecret, authIssuer, authAudience, authClockToleranceSeconds: clockToleranceSeconds, ownSigningKey: signingKey } = config
   if (authIssuer === undefined || authAudience === undefined) {
     // A token of one node is good on the others, which have the same keys.
     const secret = signingKey === undefined ? undefined : deriveKey(new TextEncoder().encode(signingKey), 'threadline development tokens')

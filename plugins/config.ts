@@ -1,6 +1,7 @@
 import { envSchema } from 'env-schema'
 import fp from 'fastify-plugin'
 import { Type, type Static, type TOptional, type TSchema } from 'typebox'
+import { storedKeyName } from '../lib/context/signature.ts'
 import { ThreadlineError } from '../lib/errors.ts'
 
 declare module 'fastify' {
@@ -97,12 +98,14 @@ export interface Config extends Omit<Settings, 'dataDir' | 'allowedOriginList' |
   readonly dataFolder: string | undefined
   /** Serialised origins (RFC 6454, section 6.2) of the pages that may connect. */
   readonly allowedOrigins: readonly string[]
-  /** The first one signs what goes from node to node, all of them verify it. None: the database keeps one. */
+  /** The first one signs what goes from node to node, all of them verify it. `storedKeyName` stands for the one that the database keeps, which is taken without any. */
   readonly signingKeys: readonly string[]
+  /** The first of them that the database does not keep. */
+  readonly ownSigningKey: string | undefined
 }
 
 const secrets: readonly (keyof Config)[] = [
-  'databaseUrl', 'databaseListenUrl', 'redisUrl', 'signingKeys', 'authSecret', 'openaiCompatibleApiKey', 'openaiApiKey', 'anthropicApiKey', 'googleApiKey'
+  'databaseUrl', 'databaseListenUrl', 'redisUrl', 'signingKeys', 'ownSigningKey', 'authSecret', 'openaiCompatibleApiKey', 'openaiApiKey', 'anthropicApiKey', 'googleApiKey'
 ]
 
 /**
@@ -117,11 +120,13 @@ function readConfig (env: NonNullable<ConfigOptions['env']>): Config {
   const { dataDir, allowedOriginList, signingKeyList, ...values } = readSettings(env)
   checkAuthentication(values)
   checkNodes(values)
+  const signingKeys = listOf(signingKeyList).map(toSigningKey)
   const config: Config = {
     ...values,
     dataFolder: dataDir === 'memory' ? undefined : dataDir,
     allowedOrigins: Object.freeze(listOf(allowedOriginList).map(toOrigin)),
-    signingKeys: Object.freeze(listOf(signingKeyList).map(toSigningKey))
+    signingKeys: Object.freeze(signingKeys),
+    ownSigningKey: signingKeys.find((key) => key !== storedKeyName)
   }
   for (const name of secrets) Object.defineProperty(config, name, { enumerable: false })
   return Object.freeze(config)
@@ -168,7 +173,7 @@ function checkNodes ({ databaseUrl, databaseListenUrl, redisUrl, role }: Pick<Se
 }
 
 function toSigningKey (text: string): string {
-  if (Buffer.byteLength(text) < 32) throw invalid('SIGNING_KEYS', 'must have at least 32 bytes each')
+  if (text !== storedKeyName && Buffer.byteLength(text) < 32) throw invalid('SIGNING_KEYS', 'must have at least 32 bytes each')
   return text
 }
 

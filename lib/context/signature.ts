@@ -29,6 +29,9 @@ export interface Signer {
 /** In an order that is the caller's and never changes. */
 export type SignedFields = readonly (string | null | undefined)[]
 
+/** Among keys that are configured, the one that the database keeps. Too short for a key of somebody's own. */
+export const storedKeyName = 'database'
+
 const refused = createCounter(metricDefinitions.refusedSignatures)
 const expression = /^v1\.([a-z]+)\.([0-9a-f]{8})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})$/
 

@@ -130,6 +130,15 @@ t.test('a password and a key are never said', needsServer, async (t) => {
   }
 })
 
+t.test('the key of the database is warned of as long as it is trusted beside another one', needsServer, async (t) => {
+  const { service } = await prepared(t)
+  const own = 'k'.repeat(32)
+  const withKeys = async (keys: string) => (await examine({ DATABASE_URL: service, SIGNING_KEYS: keys })).of('Signing key')
+
+  t.match(await withKeys(`${own},database`), { outcome: 'warning', advice: /take "database" out/ })
+  t.match(await withKeys(own), { outcome: 'ok' })
+})
+
 t.test('what cannot be reached is told', async (t) => {
   const { port } = await silentServer(t)
 

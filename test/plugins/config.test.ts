@@ -84,6 +84,14 @@ t.test('a wrong value is refused by its variable\'s name and not shown', async (
   }
 })
 
+t.test('keys for signing are told from the word for the one that the database keeps', async (t) => {
+  const own = 'a key that is as long as a key has to be'
+
+  t.match(await load(t, { SIGNING_KEYS: `database, ${own}` }), { signingKeys: ['database', own], ownSigningKey: own })
+  t.match(await load(t, { SIGNING_KEYS: 'database' }), { signingKeys: ['database'], ownSigningKey: undefined })
+  await t.rejects(load(t, { SIGNING_KEYS: `${own},data` }), { code: 'THREADLINE_INVALID_CONFIGURATION', field: 'SIGNING_KEYS' })
+})
+
 t.test('the configuration cannot be changed', async (t) => {
   const values = await load(t, auth)
 

@@ -1,4 +1,5 @@
 import { isLoopbackHost } from '../../../lib/auth/loopback.ts'
+import { storedKeyName } from '../../../lib/context/signature.ts'
 import { findingsOf, type Finding } from '../finding.ts'
 import type { Configuration } from '../read-configuration.ts'
 import { reasonOf } from '../reason-of.ts'
@@ -11,9 +12,15 @@ export function inspectNode (version: string): readonly Finding[] {
 }
 
 /** Whether each node signs by a key that is not in the database as well, where there are several. */
-export function inspectSigningKey ({ databaseUrl, role, redisUrl, signingKeys }: Configuration): readonly Finding[] {
+export function inspectSigningKey ({ databaseUrl, role, redisUrl, signingKeys, ownSigningKey }: Configuration): readonly Finding[] {
   const { ok, warning } = findingsOf('Signing key')
-  if (signingKeys.length > 0) return [ok(`${signingKeys.length} in SIGNING_KEYS`)]
+  if (ownSigningKey !== undefined && signingKeys.includes(storedKeyName)) {
+    return [warning(
+      'the database\'s key is trusted beside SIGNING_KEYS: whoever can read all of the database can sign runs, too',
+      'Once every node signs with the other one, and no run is left that was queued before, take "database" out of SIGNING_KEYS on all nodes'
+    )]
+  }
+  if (ownSigningKey !== undefined) return [ok(`${signingKeys.length} in SIGNING_KEYS`)]
   if (databaseUrl === undefined || (role === 'all' && redisUrl === undefined)) return [ok('kept by the database')]
   return [warning(
     'kept by the database: whoever can read all of that can sign runs, too',
