@@ -10,7 +10,9 @@ import { enterThread } from '../lib/context/current-thread.ts'
 import { createIdentity } from '../lib/context/identity.ts'
 import { newEventId, newMessageId, newRequestId, newRunId, newThreadId, toUserId } from '../lib/protocol/ids.ts'
 import { createStorage } from '../lib/storage/open-storage.ts'
-import type { AcceptedMessage, AppendedEvent, RunRecord } from '../lib/storage/storage.ts'
+import type { AppendedEvent } from '../lib/stores/event-store.ts'
+import type { RunRecord } from '../lib/stores/run-record.ts'
+import type { AcceptedMessage } from '../lib/stores/run-store.ts'
 import { formatTable } from './support/table.ts'
 
 const { values } = parseArgs({ options: { url: { type: 'string' }, seconds: { type: 'string', default: '2' } } })

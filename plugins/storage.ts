@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { createStorage } from '../lib/storage/open-storage.ts'
-import type { Storage } from '../lib/storage/storage.ts'
+import type { Storage } from '../lib/stores/storage.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

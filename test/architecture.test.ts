@@ -31,6 +31,7 @@ interface Case {
 const allowed: readonly Case[] = [
   { title: 'its own folder', path: 'lib/engine/run.ts', source: "import { a } from './loop.ts'" },
   { title: 'a row below', path: 'lib/handlers/cancel.ts', source: "import { a } from '../engine/run.ts'" },
+  { title: 'a port of the storage, from who asks it and who answers', path: 'lib/events/log.ts', source: "import type { A } from '../stores/event-store.ts'" },
   { title: 'the errors, from any row', path: 'lib/protocol/ids.ts', source: "import { a } from '../errors.ts'" },
   { title: 'the ids, from the context', path: 'lib/context/identity.ts', source: "import type { A } from '../protocol/ids.ts'" },
   { title: '@fastify/error in the library', path: 'lib/errors.ts', source: "import createError from '@fastify/error'" },
@@ -60,6 +61,8 @@ t.test('an import that the layers allow is not reported', async (t) => {
 
 const forbidden: readonly (Case & { readonly rule: Rule })[] = [
   { rule: 'layer', title: 'up a row', path: 'lib/storage/a.ts', source: "import { a } from '../engine/run.ts'" },
+  { rule: 'layer', title: 'the storage, from its port', path: 'lib/stores/a.ts', source: "import type { A } from '../storage/a.ts'" },
+  { rule: 'layer', title: 'the storage, from a sibling', path: 'lib/queue/a.ts', source: "import type { A } from '../storage/a.ts'" },
   { rule: 'layer', title: 'up, as a type', path: 'lib/storage/a.ts', source: "import type { A } from '../engine/run.ts'" },
   { rule: 'layer', title: 'up, inside a type', path: 'lib/storage/a.ts', source: "export type A = import('../engine/run.ts').A" },
   { rule: 'layer', title: 'up, at run time', path: 'lib/storage/a.ts', source: "export const a = await import('../engine/run.ts')" },

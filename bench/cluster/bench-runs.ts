@@ -2,7 +2,8 @@ import { enterThread } from '../../lib/context/current-thread.ts'
 import { createIdentity, createRunIdentity, type RunIdentity } from '../../lib/context/identity.ts'
 import type { NewThreadEvent } from '../../lib/protocol/events.ts'
 import { newEventId, newMessageId, newRunId, newThreadId, toUserId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { AcceptedMessage, Storage } from '../../lib/storage/storage.ts'
+import type { AcceptedMessage } from '../../lib/stores/run-store.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 
 /** A run that is claimed and told by nobody but the bench. */
 export interface BenchRun {

@@ -1,6 +1,6 @@
 import { createStoredEventLog } from '../../lib/events/stored-event-log.ts'
 import { createStorage } from '../../lib/storage/open-storage.ts'
-import type { Storage } from '../../lib/storage/storage.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 import { silentLogger } from '../support/silent-logger.ts'
 import { enterRun, openRuns, thinkingOf, type BenchRun } from './bench-runs.ts'
 

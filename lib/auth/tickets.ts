@@ -1,15 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { ThreadlineError } from '../errors.ts'
-import type { UserId } from '../protocol/ids.ts'
+import type { TicketStore } from '../stores/ticket-store.ts'
 import type { Caller } from './token-verifier.ts'
-
-/** Where tickets are kept between the two requests. `redeem` gives a ticket to one of any number of simultaneous callers. */
-export interface TicketStore {
-  /** Keeps a ticket of the active user under the SHA-256 of its secret. */
-  issue (secretHash: string, ticket: { readonly tokenExpiresAt: string | null }, expiresAt: Date): Promise<void>
-  /** Takes the ticket, once: undefined when it is unknown, used or expired. Called before there is an identity. */
-  redeem (secretHash: string): Promise<{ readonly userId: UserId, readonly tokenExpiresAt: string | null } | undefined>
-}
 
 export interface IssuedTicket {
   readonly ticket: string

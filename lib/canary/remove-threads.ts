@@ -4,7 +4,7 @@ import type { Engine } from '../engine/engine.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { ThreadView } from '../protocol/events.ts'
 import { toThreadId, type ThreadId, type UserId } from '../protocol/ids.ts'
-import type { Storage } from '../storage/storage.ts'
+import type { Storage } from '../stores/storage.ts'
 
 export interface RemoveOptions {
   readonly storage: Pick<Storage, 'threads'>

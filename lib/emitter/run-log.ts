@@ -4,9 +4,9 @@ import type { RunIdentity } from '../context/identity.ts'
 import { activeTraceparent } from '../context/traceparent.ts'
 import { isThreadlineError, type ThreadlineError } from '../errors.ts'
 import type { EventLog } from '../events/event-log.ts'
-import type { RunStep } from '../events/event-store.ts'
 import type { NewThreadEvent, PayloadOf, RunEventType, ThreadEvent } from '../protocol/events.ts'
 import { newEventId } from '../protocol/ids.ts'
+import type { RunStep } from '../stores/run-step.ts'
 import { briefDelaysMs, patientDelaysMs, whileUnavailable } from './while-unavailable.ts'
 
 export interface RunLogOptions {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import { isThreadlineError } from '../errors.ts'
-import type { LeasedRun } from '../storage/storage.ts'
+import type { LeasedRun } from '../stores/queue-store.ts'
 import { endRun } from './end-run.ts'
 import type { LoopOptions } from './thread-loops.ts'
 import type { ThreadSession } from './thread-sessions.ts'

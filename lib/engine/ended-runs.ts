@@ -1,6 +1,6 @@
 import type { Logger } from '../context/logger.ts'
 import type { RunOutcome } from '../protocol/events.ts'
-import type { RunRecord } from '../storage/storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
 
 /** A run whose end is stored. */
 export interface EndedRun {

@@ -3,7 +3,7 @@ import { enterThread } from '../context/current-thread.ts'
 import { createRunIdentity } from '../context/identity.ts'
 import type { Signer } from '../context/signature.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
-import type { RunRecord } from '../storage/storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
 
 /**
  * A run taken from the queue is worked on under its own identity, in the trace of its message, when a node of ours has signed both. Of one

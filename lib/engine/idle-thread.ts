@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { currentThread } from '../context/current-thread.ts'
-import type { RunStore } from '../storage/storage.ts'
+import type { RunStore } from '../stores/run-store.ts'
 import type { ThreadSessions } from './thread-sessions.ts'
 
 export interface IdleOptions {

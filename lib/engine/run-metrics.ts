@@ -1,7 +1,7 @@
 import { attributes } from '../context/attributes.ts'
 import { createCounter, createHistogram } from '../context/instruments.ts'
 import { metricDefinitions } from '../context/metric-definitions.ts'
-import type { RunRecord } from '../storage/storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
 import type { EndedRun } from './ended-runs.ts'
 
 const startedRuns = createCounter(metricDefinitions.startedRuns)

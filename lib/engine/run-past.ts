@@ -1,5 +1,8 @@
 import { patientDelaysMs, whileUnavailable } from '../emitter/while-unavailable.ts'
-import type { OpenTool, QueueStore, RunRecord, RunStep, RunStore } from '../storage/storage.ts'
+import type { QueueStore } from '../stores/queue-store.ts'
+import type { RunRecord } from '../stores/run-record.ts'
+import type { RunStep } from '../stores/run-step.ts'
+import type { OpenTool, RunStore } from '../stores/run-store.ts'
 
 /** What earlier attempts of a run have left behind. */
 export interface RunPast {

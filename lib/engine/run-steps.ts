@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { ModelMessage } from 'ai'
 import { toJson } from '../emitter/to-json.ts'
-import type { RunStep } from '../storage/storage.ts'
+import type { RunStep } from '../stores/run-step.ts'
 import { toolKeyOf, type ToolRecord, type ToolRequest } from '../tools/dispatcher.ts'
 import type { ToolOutcome } from '../tools/perform-tool.ts'
 import type { AgentAnswer } from './agent-task.ts'

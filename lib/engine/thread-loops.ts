@@ -1,5 +1,5 @@
 import { isThreadlineError } from '../errors.ts'
-import type { Lease, QueueStore } from '../storage/storage.ts'
+import type { Lease, QueueStore } from '../stores/queue-store.ts'
 import { performClaimed, type Claim, type ClaimedRunOptions } from './claimed-run.ts'
 import { endUnended, giveBackUnknown, pause } from './doubtful-runs.ts'
 import { RunStopped } from './run-outcome.ts'

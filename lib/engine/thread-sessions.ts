@@ -1,7 +1,7 @@
 import { currentIdentity, currentThread, enterThread, tryCurrentThread } from '../context/current-thread.ts'
 import { createIdentity } from '../context/identity.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
-import type { RunRecord } from '../storage/storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
 import type { StopReason } from './run-outcome.ts'
 
 /** What this process is doing in one thread: the loop that takes its runs from the queue. */

@@ -1,6 +1,6 @@
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
-import type { RunStep } from './event-store.ts'
+import type { RunStep } from '../stores/run-step.ts'
 
 export type Unfollow = () => void
 

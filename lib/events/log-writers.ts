@@ -2,11 +2,11 @@ import type { Identity } from '../context/identity.ts'
 import { isThreadlineError } from '../errors.ts'
 import type { ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId } from '../protocol/ids.ts'
-import type { Append, Appended, EventStore } from './event-store.ts'
+import type { Appended, AppendedEvent, EventStore } from '../stores/event-store.ts'
 import { GroupCommit } from './group-commit.ts'
 
 /** What is appended, with the identity in which it will be told. */
-export interface Item extends Append { readonly identity: Identity }
+export interface Item extends AppendedEvent { readonly identity: Identity }
 
 /** What became of it: the event in its place, or why it has none. */
 export type Placed = ThreadEvent | RefusedAppend

@@ -5,7 +5,7 @@ import type { Logger } from '../context/logger.ts'
 import { isThreadlineError } from '../errors.ts'
 import type { ThreadEvent } from '../protocol/events.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
-import type { EventStore } from './event-store.ts'
+import type { EventStore } from '../stores/event-store.ts'
 import type { FollowedThread } from './followed-thread.ts'
 
 export interface MissedEventsOptions {

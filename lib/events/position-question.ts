@@ -2,7 +2,7 @@ import { createCounter } from '../context/instruments.ts'
 import type { Logger } from '../context/logger.ts'
 import { metricDefinitions } from '../context/metric-definitions.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
-import type { EventStore } from './event-store.ts'
+import type { EventStore } from '../stores/event-store.ts'
 import type { FollowedThread } from './followed-thread.ts'
 
 const polled = createCounter(metricDefinitions.polledEvents)

@@ -5,7 +5,7 @@ import type { CommandNeeds } from '../handlers/handler.ts'
 import { commandNeeds } from '../handlers/handlers.ts'
 import type { Command } from '../protocol/commands.ts'
 import { newRunId, newThreadId, toThreadId, type ThreadId } from '../protocol/ids.ts'
-import type { ThreadStore } from '../storage/storage.ts'
+import type { ThreadStore } from '../stores/thread-store.ts'
 
 /**
  * The identity under which a command is carried out, whatever transport it came by: user, connection and request are those of the

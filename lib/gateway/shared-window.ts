@@ -4,7 +4,7 @@ import type { Logger } from '../context/logger.ts'
 import { ThreadlineError } from '../errors.ts'
 import { GroupCommit } from '../events/group-commit.ts'
 import { isReservedUserId, type UserId } from '../protocol/ids.ts'
-import type { LimitStore } from '../storage/storage.ts'
+import type { LimitStore } from '../stores/limit-store.ts'
 import type { FrameLimit, MessageWindow } from './message-window.ts'
 
 /** Redis, as far as frames are counted by it. */

@@ -4,7 +4,7 @@ import { activeTraceparent } from '../context/traceparent.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { MultitaskStrategy } from '../protocol/commands.ts'
 import { newMessageId, toMessageId, toThreadId } from '../protocol/ids.ts'
-import type { Acceptance, AcceptedMessage } from '../storage/storage.ts'
+import type { Acceptance, AcceptedMessage } from '../stores/run-store.ts'
 import type { HandlerConnection, HandlerTools } from './handler.ts'
 import { recentMessages } from './recent-messages.ts'
 

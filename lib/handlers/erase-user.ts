@@ -1,4 +1,4 @@
-import type { Erased } from '../storage/storage.ts'
+import type { Erased } from '../stores/account-store.ts'
 import type { HandlerTools } from './handler.ts'
 
 /** How long the stopped runs may take to tell their end before everything is erased all the same. */

@@ -4,7 +4,8 @@ import type { Engine } from '../engine/engine.ts'
 import type { CommandOf, CommandType } from '../protocol/commands.ts'
 import type { EventType, PayloadOf } from '../protocol/events.ts'
 import type { RunId, ThreadId } from '../protocol/ids.ts'
-import type { RunRecord, Storage } from '../storage/storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
+import type { Storage } from '../stores/storage.ts'
 
 /** What a handler may do with the connection that a command came from. Whom it serves it reads with `currentThread()`. */
 export interface HandlerConnection {

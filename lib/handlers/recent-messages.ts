@@ -1,6 +1,6 @@
 import { currentThread } from '../context/current-thread.ts'
 import type { PayloadOf } from '../protocol/events.ts'
-import type { Storage } from '../storage/storage.ts'
+import type { Storage } from '../stores/storage.ts'
 
 /** The newest messages of the active thread's visible branch, oldest first: what a client shows when it comes to a thread. */
 export async function recentMessages ({ messages }: Pick<Storage, 'messages'>): Promise<PayloadOf<'thread_history'>> {

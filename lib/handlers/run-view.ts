@@ -1,5 +1,5 @@
 import type { RunView } from '../protocol/events.ts'
-import type { RunRecord } from '../storage/storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
 
 /** A run as its user sees it. */
 export function toRunView (run: RunRecord): RunView {

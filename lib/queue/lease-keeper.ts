@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Logger } from '../context/logger.ts'
-import type { Lease, LeasedRun, QueueStore, RenewedRun } from './queue-store.ts'
+import type { Lease, LeasedRun, QueueStore, RenewedRun } from '../stores/queue-store.ts'
 
 export interface Holder {
   /** Somebody else has the run, or may have it: nothing more may be told of it. Called once. */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Logger } from '../context/logger.ts'
-import type { ClaimableThread, QueueStore } from './queue-store.ts'
+import type { ClaimableThread, QueueStore } from '../stores/queue-store.ts'
 
 /** For how many threads more there is room: those that can begin at once, and those whose runs would have to wait here. */
 export interface Room {

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
+import type { AccountStore, Erased, Usage } from '../stores/account-store.ts'
 import { storableText } from './storable-text.ts'
-import type { AccountStore, Erased, Usage } from './storage.ts'
 import { query } from './tables.ts'
 import { onlyRow } from './thread-view.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'

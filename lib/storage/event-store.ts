@@ -3,10 +3,11 @@ import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import type { NewThreadEvent, PayloadOf, ThreadEvent } from '../protocol/events.ts'
 import { toThreadId, toUserId, type ThreadId } from '../protocol/ids.ts'
+import type { Appended, AppendedEvent, EventStore, ThreadKey } from '../stores/event-store.ts'
+import type { RunStep } from '../stores/run-step.ts'
 import { ownThread } from './own-thread.ts'
 import { nearestStorableText } from './storable-text.ts'
 import { isLockTimeout } from './storage-error.ts'
-import type { Appended, AppendedEvent, ClaimableThread, EventStore, RunStep } from './storage.ts'
 import { query } from './tables.ts'
 import { onlyRow } from './thread-view.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
@@ -88,7 +89,7 @@ export function appending (batch: readonly AppendedEvent[], items = itemsOf(batc
     : sql<AppendedRow>`select * from threadline.append_events(${events}, ${JSON.stringify(steps)})`
 }
 
-function positionsOf (threads: readonly ClaimableThread[]) {
+function positionsOf (threads: readonly ThreadKey[]) {
   return sql<{ thread_id: string, last_sequence: number }>`
     select t.thread_id, t.last_sequence
     from unnest(${threads.map(({ threadId }) => threadId)}::uuid[], ${threads.map(({ userId }) => userId)}::text[]) f (thread_id, user_id)

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { LimitStore } from './storage.ts'
+import type { LimitStore } from '../stores/limit-store.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
 
 /** Message windows that all nodes share; see `threadline.admit_messages`. */

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Logger } from '../context/logger.ts'
-import type { Upkeep } from './storage.ts'
+import type { Upkeep } from '../stores/upkeep.ts'
 
 export interface PurgeLoopOptions {
   readonly upkeep: Upkeep

@@ -3,7 +3,7 @@ import { currentIdentity } from '../context/current-thread.ts'
 import { guard } from '../context/guard.ts'
 import type { NewThreadEvent } from '../protocol/events.ts'
 import { toUserId, type RunId } from '../protocol/ids.ts'
-import type { OpenTool } from './storage.ts'
+import type { OpenTool } from '../stores/run-store.ts'
 import { query, type RunEventsTable } from './tables.ts'
 
 type ToolEventRow = Pick<Selectable<RunEventsTable>, 'user_id' | 'body'>

@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely'
 import { isConnectionId, toRunId, toThreadId, toUserId, type MessageId, type RequestId } from '../protocol/ids.ts'
-import type { RunRecord } from './storage.ts'
+import type { RunRecord } from '../stores/run-record.ts'
 import type { RunsTable } from './tables.ts'
 
 /** A row as a record. Whose it is must have been checked, or be checked next. */

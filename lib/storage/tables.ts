@@ -1,5 +1,5 @@
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, type GeneratedAlways, type Generated } from 'kysely'
-import type { RunStatus } from './storage.ts'
+import type { RunStatus } from '../protocol/events.ts'
 
 /** A point in time: ISO 8601, UTC, in milliseconds; see `row-types.ts`. */
 type Timestamp = string

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import type { ActiveRun, NewThreadEvent } from '../protocol/events.ts'
 import type { ThreadId, UserId } from '../protocol/ids.ts'
-import type { ThreadState } from './storage.ts'
+import type { ThreadState } from '../stores/thread-store.ts'
 import { onlyRow, toThreadView, viewed, type ThreadRow } from './thread-view.ts'
 import type { UnitOfWork } from './unit-of-work.ts'
 

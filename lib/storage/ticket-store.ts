@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { currentIdentity } from '../context/current-thread.ts'
 import { toUserId } from '../protocol/ids.ts'
-import type { TicketStore } from './storage.ts'
+import type { TicketStore } from '../stores/ticket-store.ts'
 import { query } from './tables.ts'
 import type { UnitsOfWork } from './unit-of-work.ts'
 

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Upkeep } from './storage.ts'
+import type { Upkeep } from '../stores/upkeep.ts'
 import { query } from './tables.ts'
 import type { UnitOfWork, UnitsOfWork } from './unit-of-work.ts'
 

@@ -5,7 +5,7 @@ import { metricDefinitions } from '../context/metric-definitions.ts'
 import { ThreadlineError, toPublicError } from '../errors.ts'
 import type { Emitter } from '../emitter/emitter.ts'
 import { redact } from '../emitter/redact.ts'
-import type { RunStep } from '../events/event-store.ts'
+import type { RunStep } from '../stores/run-step.ts'
 import type { Tool } from './define-tool.ts'
 import { performTool, shownName, type PerformOptions, type ToolCallRequest, type ToolOutcome } from './perform-tool.ts'
 

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { ThreadlineError } from '../../lib/errors.ts'
 import { toRunId, toThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { ThreadState, ThreadStore } from '../../lib/storage/storage.ts'
+import type { ThreadState, ThreadStore } from '../../lib/stores/thread-store.ts'
 import { assembleServer, type AssembledServer } from '../support/assembled-server.ts'
 import { createGatedAgent, type GatedAgent } from '../support/gated-agent.ts'
 import { endOfRun } from '../support/run-end.ts'

@@ -1,9 +1,10 @@
 import t from 'tap'
-import { createTickets, type TicketStore } from '../../lib/auth/tickets.ts'
+import { createTickets } from '../../lib/auth/tickets.ts'
 import { enterThread } from '../../lib/context/current-thread.ts'
 import { createIdentity } from '../../lib/context/identity.ts'
 import { toUserId } from '../../lib/protocol/ids.ts'
 import { createStorage } from '../../lib/storage/open-storage.ts'
+import type { TicketStore } from '../../lib/stores/ticket-store.ts'
 import { createMemoryTicketStore } from '../support/authentication.ts'
 
 const alice = createIdentity({ userId: toUserId('alice') })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { WorkIntake, type WorkIntakeOptions } from '../../lib/engine/work-intake.ts'
 import type { EventBus, Receive, Topic } from '../../lib/events/event-bus.ts'
-import type { ClaimableThread } from '../../lib/queue/queue-store.ts'
+import type { ClaimableThread } from '../../lib/stores/queue-store.ts'
 import { createArrivals } from '../support/arrivals.ts'
 import { newRun } from '../support/identities.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'

@@ -3,23 +3,23 @@ import t from 'tap'
 import { currentRun, enterThread, tryCurrentIdentity } from '../../lib/context/current-thread.ts'
 import { createIdentity, createRunIdentity, type RunIdentity } from '../../lib/context/identity.ts'
 import type { EventLog } from '../../lib/events/event-log.ts'
-import type { Append, Appended, EventStore } from '../../lib/events/event-store.ts'
 import { createStoredEventLog, enterEvent, identityOfEvent, type StoredEventLogOptions } from '../../lib/events/stored-event-log.ts'
 import type { NewThreadEvent, ThreadEvent } from '../../lib/protocol/events.ts'
 import { newEventId, newRunId, toUserId } from '../../lib/protocol/ids.ts'
+import type { Appended, AppendedEvent, EventStore } from '../../lib/stores/event-store.ts'
 import { inRun, newRun } from '../support/identities.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { watchViolations } from '../support/violations.ts'
 
 interface MemoryStore extends EventStore {
-  readonly batches: readonly (readonly Append[])[]
+  readonly batches: readonly (readonly AppendedEvent[])[]
   /** Who was being served when the store was asked to append. */
   readonly servedAtAppend: readonly unknown[]
 }
 
 /** Numbers the events of each thread from 1; `judge` may refuse one, or fail. */
 function createMemoryStore (judge: (event: NewThreadEvent) => Appended | undefined = () => undefined): MemoryStore {
-  const batches: (readonly Append[])[] = []
+  const batches: (readonly AppendedEvent[])[] = []
   const servedAtAppend: unknown[] = []
   const sequences = new Map<string, number>()
   return {
@@ -56,7 +56,7 @@ const thinkingOf = (run: RunIdentity, message: string, more: Partial<NewThreadEv
 const append = async (log: EventLog, run: RunIdentity, message: string, more: Partial<NewThreadEvent> = {}): Promise<ThreadEvent> =>
   await inRun(run, async () => await log.append(thinkingOf(run, message, more), 1))
 
-const messagesOf = (batches: readonly (readonly Append[])[], { threadId }: RunIdentity): readonly string[] =>
+const messagesOf = (batches: readonly (readonly AppendedEvent[])[], { threadId }: RunIdentity): readonly string[] =>
   batches.flat().filter(({ event }) => event.thread_id === threadId).map(({ event }) => messageOf(event))
 
 const messageOf = ({ payload }: Pick<NewThreadEvent, 'payload'>): string => 'message' in payload ? payload.message : ''

@@ -5,7 +5,7 @@ import { RedisConnection } from '../../lib/events/redis-connection.ts'
 import { MessageWindow } from '../../lib/gateway/message-window.ts'
 import { SharedWindow, type ScriptRunner } from '../../lib/gateway/shared-window.ts'
 import { reservedUserPrefix, toUserId } from '../../lib/protocol/ids.ts'
-import type { LimitStore } from '../../lib/storage/storage.ts'
+import type { LimitStore } from '../../lib/stores/limit-store.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { within } from '../support/within.ts'
 

@@ -1,7 +1,8 @@
 import Fastify from 'fastify'
 import fp from 'fastify-plugin'
 import t, { type Test } from 'tap'
-import type { Storage, Upkeep } from '../../lib/storage/storage.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
+import type { Upkeep } from '../../lib/stores/upkeep.ts'
 import config from '../../plugins/config.ts'
 import upkeep from '../../plugins/upkeep.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { newMessageId, newThreadId, toMessageId, type MessageId } from '../../lib/protocol/ids.ts'
-import type { Regeneration } from '../../lib/storage/storage.ts'
+import type { Regeneration } from '../../lib/stores/run-store.ts'
 import { startTalk } from '../support/stored-talk.ts'
 import { as, completionOf, messageOf, newcomer, onEachDatabase, regenerationOf } from '../support/storage-databases.ts'
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
 import type { MessageView, ThreadView } from '../../lib/protocol/events.ts'
 import { newMessageId, newThreadId, type MessageId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { AcceptedMessage } from '../../lib/storage/storage.ts'
+import type { AcceptedMessage } from '../../lib/stores/run-store.ts'
 import { as, completionOf, lease, messageOf, newcomer, onEachDatabase } from '../support/storage-databases.ts'
 
 const contentsOf = (messages: readonly MessageView[]): readonly string[] => messages.map(({ content }) => content)

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import type { SentFrames } from '../../lib/storage/storage.ts'
 import type { UserId } from '../../lib/protocol/ids.ts'
+import type { SentFrames } from '../../lib/stores/limit-store.ts'
 import { newcomer, onEachDatabase } from '../support/storage-databases.ts'
 
 const minute = { limit: 10, windowMs: 60_000 }

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { createIdentity } from '../../lib/context/identity.ts'
 import { newThreadId, toRunId, toThreadId, toUserId } from '../../lib/protocol/ids.ts'
 import { createStorage, type StorageOptions } from '../../lib/storage/open-storage.ts'
-import type { Storage } from '../../lib/storage/storage.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 import { as, deltaOf, lease, messageOf, newcomer, runningRun } from '../support/storage-databases.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { tryCurrentIdentity } from '../../lib/context/current-thread.ts'
 import { PurgeLoop } from '../../lib/storage/purge-loop.ts'
-import type { Purged, Upkeep } from '../../lib/storage/storage.ts'
+import type { Purged, Upkeep } from '../../lib/stores/upkeep.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { as, newcomer } from '../support/storage-databases.ts'
 

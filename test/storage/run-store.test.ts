@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { Acceptance, AcceptedMessage } from '../../lib/storage/storage.ts'
+import type { Acceptance, AcceptedMessage } from '../../lib/stores/run-store.ts'
 import { as, completionOf, eventOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 
 onEachDatabase(t, async (t, { storage, askAs }) => {

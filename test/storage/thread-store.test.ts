@@ -3,7 +3,7 @@ import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
 import type { ThreadView } from '../../lib/protocol/events.ts'
 import { checkRunEvents } from '../../lib/protocol/run-rules.ts'
-import type { RunRecord } from '../../lib/storage/storage.ts'
+import type { RunRecord } from '../../lib/stores/run-record.ts'
 import { as, completionOf, deltaOf, eventOf, lease, messageOf, newcomer, onEachDatabase, runningRun } from '../support/storage-databases.ts'
 import { readEvents } from '../support/stored-thread.ts'
 

@@ -4,7 +4,8 @@ import type { Identity } from '../../lib/context/identity.ts'
 import { createSigner, type Signer } from '../../lib/context/signature.ts'
 import type { EngineOptions } from '../../lib/engine/engine.ts'
 import { createLoneBus } from '../../lib/events/lone-bus.ts'
-import type { AcceptedMessage, QueueStore } from '../../lib/storage/storage.ts'
+import type { QueueStore } from '../../lib/stores/queue-store.ts'
+import type { AcceptedMessage } from '../../lib/stores/run-store.ts'
 
 type Parts = Pick<EngineOptions, 'queue' | 'signer' | 'bus' | 'lease' | 'executes' | 'hasPeers' | 'outlived' | 'maxRunAttempts'>
 

@@ -7,6 +7,7 @@
 const rows: readonly (readonly string[])[] = [
   ['lib/errors.ts'],
   ['lib/protocol/', 'lib/context/'],
+  ['lib/stores/'],
   ['lib/auth/', 'lib/storage/', 'lib/events/', 'lib/queue/', 'lib/models/', 'lib/telemetry/'],
   ['lib/emitter/'],
   ['lib/tools/'],

@@ -1,6 +1,6 @@
 import type { EventLog } from '../../lib/events/event-log.ts'
-import type { RunStep } from '../../lib/events/event-store.ts'
 import type { NewThreadEvent, RunEventType, ThreadEvent } from '../../lib/protocol/events.ts'
+import type { RunStep } from '../../lib/stores/run-step.ts'
 
 export interface RecordingLog extends Pick<EventLog, 'append'> {
   /** What was stored, in order, each event once. */

@@ -1,6 +1,7 @@
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId } from '../../lib/protocol/ids.ts'
-import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
+import type { RunRecord } from '../../lib/stores/run-record.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 import { as, completionOf, deltaOf, newcomer, runningRun } from './storage-databases.ts'
 
 export interface Settler {

@@ -1,6 +1,9 @@
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newThreadId, type MessageId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { AcceptedMessage, MessagePage, Regeneration, RunRecord, Storage } from '../../lib/storage/storage.ts'
+import type { MessagePage } from '../../lib/stores/message-store.ts'
+import type { RunRecord } from '../../lib/stores/run-record.ts'
+import type { AcceptedMessage, Regeneration } from '../../lib/stores/run-store.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 import { as, completionOf, lease, messageOf, newcomer, regenerationOf } from './storage-databases.ts'
 
 /** A user with a thread of their own, and what happens in it. */

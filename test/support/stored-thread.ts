@@ -2,7 +2,8 @@ import { enterThread } from '../../lib/context/current-thread.ts'
 import { createIdentity } from '../../lib/context/identity.ts'
 import type { MessageView, ThreadEvent } from '../../lib/protocol/events.ts'
 import { toUserId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { RunRecord, Storage } from '../../lib/storage/storage.ts'
+import type { RunRecord } from '../../lib/stores/run-record.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 
 /** `fn`, as work for a user, in a thread or in none. */
 export async function asUser<T> (user: string, fn: () => Promise<T>, threadId?: ThreadId): Promise<T> {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newRunId, toMessageId, toRunId, type ThreadId } from '../../lib/protocol/ids.ts'
-import type { Storage } from '../../lib/storage/storage.ts'
+import type { Storage } from '../../lib/stores/storage.ts'
 import type { MessageTreeModel } from './message-tree-model.ts'
 import { as, completionOf, lease, messageOf, regenerationOf } from './storage-databases.ts'
 

@@ -1,7 +1,7 @@
 import { isThreadlineError } from '../../../lib/errors.ts'
 import type { MessageView } from '../../../lib/protocol/events.ts'
 import { toMessageId, type ThreadId } from '../../../lib/protocol/ids.ts'
-import type { MessageStore } from '../../../lib/storage/storage.ts'
+import type { MessageStore } from '../../../lib/stores/message-store.ts'
 import { endOf, eventsOf, type AcceptedOne, type ThreadRecord } from './check-thread.ts'
 
 /** All messages of a thread of the active user, on whatever branch, by their ids: those that are known, and those beside them. */
