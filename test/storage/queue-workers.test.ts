@@ -105,8 +105,8 @@ class Worker {
 }
 
 onEachDatabase(t, async (t, { storage, another }) => {
-  // kill: leave the comparison of `lease_end` out of `claim_next`, or `for no key update` of the thread's row and the condition behind it, in
-  // lib/storage/migrations/0010-queue.ts; leave the attempt out of the append
+  // kill: leave the comparison of `lease_end`, or the whole condition that it stands in, out of `claim_next` in lib/storage/migrations/0010-queue.ts; leave the
+  // attempt out of the append. Without the lock of the thread nobody has a run twice, but runs are overlooked: queue-locks.test.ts
   t.test('of many workers one has a run at a time, whatever becomes of them', async (t) => {
     t.comment(`FUZZ_SEED=${seed}`)
     const users = Array.from({ length: 5 }, () => newcomer())
