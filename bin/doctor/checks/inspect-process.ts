@@ -1,5 +1,4 @@
 import { isLoopbackHost } from '../../../lib/auth/loopback.ts'
-import { storedKeyName } from '../../../lib/context/signature.ts'
 import { findingsOf, type Finding } from '../finding.ts'
 import type { Configuration } from '../read-configuration.ts'
 import { reasonOf } from '../reason-of.ts'
@@ -14,7 +13,7 @@ export function inspectNode (version: string): readonly Finding[] {
 /** Whether each node signs by a key that is not in the database as well, where there are several. */
 export function inspectSigningKey ({ databaseUrl, role, redisUrl, signingKeys, ownSigningKey }: Configuration): readonly Finding[] {
   const { ok, warning } = findingsOf('Signing key')
-  if (ownSigningKey !== undefined && signingKeys.includes(storedKeyName)) {
+  if (ownSigningKey !== undefined && signingKeys.includes('database')) {
     return [warning(
       'the database\'s key is trusted beside SIGNING_KEYS: whoever can read all of the database can sign runs, too',
       'Once every node signs with the other one, and no run is left that was queued before, take "database" out of SIGNING_KEYS on all nodes'
