@@ -85,7 +85,7 @@ class Client implements ThreadlineClient {
 
   #start (): Start {
     this.#resumedFrom = this.#threadId === null ? undefined : this.#sequences.position(this.#threadId)
-    return { threadId: this.#threadId, position: this.#resumedFrom }
+    return { threadId: this.#threadId, position: this.#resumedFrom, replaces: this.#connectionId ?? undefined }
   }
 
   #receive (event: ThreadlineEvent): void {

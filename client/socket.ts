@@ -50,10 +50,15 @@ const abnormal = 1006
 const subprotocol = 'threadline.v1'
 
 /** Where a connection is to start: in a thread, and there after the last event that was seen. */
-export interface Start { readonly threadId: string | null, readonly position?: Position | undefined }
+export interface Start {
+  readonly threadId: string | null
+  readonly position?: Position | undefined
+  /** The connection that was lost, whose place this one takes. */
+  readonly replaces?: string | undefined
+}
 
 /** The address of the socket on the service at `base`, whose scheme may be http or ws. Throws a `TypeError` for anything else. */
-export function socketUrl (base: string, { threadId, position }: Start): string {
+export function socketUrl (base: string, { threadId, position, replaces }: Start): string {
   const url = new URL(base)
   if (url.protocol === 'http:') url.protocol = 'ws:'
   if (url.protocol === 'https:') url.protocol = 'wss:'
@@ -61,6 +66,7 @@ export function socketUrl (base: string, { threadId, position }: Start): string 
   url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/socket`
   url.search = ''
   url.hash = ''
+  if (replaces !== undefined) url.searchParams.set('replaces', replaces)
   if (threadId === null) return url.href
   url.searchParams.set('thread_id', threadId)
   if (position !== undefined) {

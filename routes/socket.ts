@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { ThreadlineError } from '../lib/errors.ts'
 import { ErrorBody } from '../lib/protocol/error-body.ts'
 import { Handshake } from '../lib/protocol/handshake.ts'
-import { toThreadId } from '../lib/protocol/ids.ts'
+import { toConnectionId, toThreadId } from '../lib/protocol/ids.ts'
 
 const Opened = Type.Null({ description: 'The socket is open, and speaks the subprotocol threadline.v1' })
 
@@ -26,8 +26,8 @@ export default async function socket (app: FastifyInstance): Promise<void> {
       response: { 101: Opened, '4xx': ErrorBody, '5xx': ErrorBody }
     },
     preHandler: async ({ query }) => {
-      app.gateway.admit()
       positionOf(query)
+      app.gateway.admit(query.replaces === undefined ? undefined : toConnectionId(query.replaces))
       if (query.thread_id !== undefined) await app.storage.threads.require(toThreadId(query.thread_id))
     },
     handler: async () => { throw new ThreadlineError('THREADLINE_BAD_REQUEST', 'This address is for a WebSocket') },

@@ -19,6 +19,7 @@ import { MessageWindow, type FrameLimit } from './message-window.ts'
 import type { Outbox } from './outbox.ts'
 import { Presence } from './presence.ts'
 import { Relay } from './relay.ts'
+import { Replacement } from './replacement.ts'
 import { createRequests, type Requests } from './requests.ts'
 import type { Position } from './resume.ts'
 import { SentEvents, type SentEventListener } from './sent-events.ts'
@@ -71,8 +72,11 @@ export interface ConnectionNames {
 export interface Gateway extends Requests, EventStreams {
   readonly registry: ConnectionRegistry
   readonly subscriptions: Subscriptions
-  /** Throws `THREADLINE_CONNECTION_LIMIT` or `THREADLINE_SHUTTING_DOWN` when the active user cannot connect now. */
-  admit (): void
+  /**
+   * Throws `THREADLINE_CONNECTION_LIMIT` or `THREADLINE_SHUTTING_DOWN` when the active user cannot connect now. A connection of the user's that the new one `replaces` is
+   * closed with 4409, wherever it is.
+   */
+  admit (replaces?: ConnectionId): void
   /**
    * Registers a socket with its thread and listens to it, synchronously: no frame is lost, and none is handled before the client
    * has been told `connection_established`. Throws what the registry's `connect` throws, and
@@ -105,7 +109,7 @@ const tracer = trace.getTracer('threadline')
 export function createGateway (options: GatewayOptions): Gateway {
   const { limits } = options
   const parts = createParts(options)
-  const { registry, subscriptions, presence } = parts
+  const { registry, subscriptions, presence, replacement } = parts
   const heartbeat = startHeartbeat(parts, limits)
   const stopDoubting = options.bus?.onDoubt(() => { void presence.refresh({ ask: true }) })
   let draining = false
@@ -144,25 +148,32 @@ export function createGateway (options: GatewayOptions): Gateway {
         return { connectionId: attachment.connection.connectionId, send: (frame) => { take(Buffer.from(frame)) } }
       })
     },
-    admit () {
+    admit (replaces) {
       refuseWhenDraining()
+      if (replaces !== undefined) replacement.replace(replaces)
       registry.requireRoom()
     },
     elsewhereIn: (threadId) => presence.elsewhereIn(threadId),
-    get load () {
-      const { relay, window } = parts
-      return { connections: registry.size, users: registry.users, followedThreads: subscriptions.size, windows: window.size, topics: relay.size }
-    },
+    get load () { return loadOf(parts) },
     async drain () {
       draining = true
       clearInterval(heartbeat)
       presence.stop()
       stopDoubting?.()
-      const forgotten = [...parts.open.values()]
-      for (const connection of parts.open.keys()) connection.close('drain')
-      await Promise.all(forgotten)
+      await closeAll(parts)
     }
   }
+}
+
+function loadOf ({ registry, subscriptions, window, relay }: Parts): Gateway['load'] {
+  return { connections: registry.size, users: registry.users, followedThreads: subscriptions.size, windows: window.size, topics: relay.size }
+}
+
+/** Resolves when every connection has been forgotten. */
+async function closeAll ({ open }: Parts): Promise<void> {
+  const forgotten = [...open.values()]
+  for (const connection of open.keys()) connection.close('drain')
+  await Promise.all(forgotten)
 }
 
 interface Parts {
@@ -172,6 +183,7 @@ interface Parts {
   readonly announcements: Announcements
   readonly subscriptions: Subscriptions
   readonly membership: ThreadMembership
+  readonly replacement: Replacement
   readonly window: FrameLimit
   readonly sentEvents: SentEvents
   /** Every connection, until it has been forgotten. */
@@ -199,13 +211,15 @@ function createParts (options: GatewayOptions): Parts {
   const subscriptions = new Subscriptions({
     log, logger, presence, replayBytes: limits.maxOutboxBytes / 4, replayTimeoutMs: limits.heartbeatIntervalMs + limits.heartbeatTimeoutMs
   })
+  const membership = new ThreadMembership({ registry, subscriptions, presence, relay })
   return {
     registry,
     relay,
     presence,
     announcements: new Announcements({ registry, relay, log, storage }),
     subscriptions,
-    membership: new ThreadMembership({ registry, subscriptions, presence, relay }),
+    membership,
+    replacement: new Replacement({ registry, membership, relay }),
     window: createWindow(options),
     sentEvents: new SentEvents(logger),
     open: new Map()

@@ -6,7 +6,6 @@ export const closeCodes = {
   drain: 1001,
   badFrame: 4400,
   notAuthenticated: 4401,
-  forbiddenOrigin: 4403,
   idle: 4408,
   replaced: 4409,
   tooLarge: 4413,

@@ -7,6 +7,7 @@ export const Handshake = Type.Object({
     minimum: 0, description: 'The last sequence of that thread that the client has seen: what came after it is sent first'
   })),
   epoch: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'The epoch that `after` is of' })),
+  replaces: Type.Optional(Type.String({ description: 'A connection of the user that the client has lost: it is closed with 4409, and counts no more' })),
   ticket: Type.Optional(Type.String({ description: 'A ticket of POST /v1/tickets, where no header can be set' }))
 })
 export type Handshake = Static<typeof Handshake>

@@ -13,13 +13,13 @@ t.test('each reason to close has a code of its own that a server may send, and a
 
 t.test('the codes are contract', async (t) => {
   t.strictSame(closeCodes, {
-    drain: 1001, badFrame: 4400, notAuthenticated: 4401, forbiddenOrigin: 4403, idle: 4408, replaced: 4409, tooLarge: 4413, limits: 4429,
+    drain: 1001, badFrame: 4400, notAuthenticated: 4401, idle: 4408, replaced: 4409, tooLarge: 4413, limits: 4429,
     internal: 4500, notReady: 4503, slowConsumer: 4508
   })
 })
 
 t.test('G97 a client connects again but after the codes that tell it to change something first', async (t) => {
-  const final: readonly CloseReason[] = ['badFrame', 'notAuthenticated', 'forbiddenOrigin', 'idle', 'replaced', 'tooLarge', 'limits']
+  const final: readonly CloseReason[] = ['badFrame', 'notAuthenticated', 'idle', 'replaced', 'tooLarge', 'limits']
 
   for (const [reason, code] of Object.entries(closeCodes)) t.equal(mayReconnect(code), !final.some((one) => one === reason), reason)
   for (const code of [1000, 1005, 1006, 1011, 4399, 4500, 4999]) t.equal(mayReconnect(code), true, String(code))
