@@ -41,6 +41,7 @@ function start (t: Test, lifeMs = 100) {
   })
   return {
     hub,
+    otherBus,
     counts,
     nodes,
     changes,
@@ -200,8 +201,20 @@ t.test('silence proves nothing while signals are lost here, nor after this node 
 
 // What a thousand connected users cost: one message for each topic in a heartbeat of 25 s, as it was, and a third of a message a second for the node.
 t.test('a node says that it is there three times in the time limit however many users it has, and nothing once nobody is connected', async (t) => {
-  const { counts, nodes, words, live } = start(t, longMs)
-  for (let user = 0; user < 1_000; user += 1) actingAs(`user-${user}`, () => { counts.join() })
+  const { counts, nodes, otherBus, words, live, settled } = start(t, longMs)
+  let told = 0
+  for (let user = 0; user < 1_000; user += 1) {
+    const userId = toUserId(`user-${user}`)
+    otherBus.subscribe({ kind: 'user', userId }, () => { told += 1 })
+    actingAs(userId, () => { counts.join() })
+    const body = { user_id: userId, thread_id: null, content: { connections: 1, version: 1, ask: false } }
+    otherBus.publish({ kind: 'user', userId }, { kind: 'message', name: 'present', body })
+  }
+  await settled()
+  told = 0
+  await counts.refresh()
+  await settled()
+  const toldInHeartbeat = told
 
   nodes.start()
   nodes.start()
@@ -212,6 +225,7 @@ t.test('a node says that it is there three times in the time limit however many 
   nodes.sayGoodbye()
   await live(step)
 
+  t.equal(toldInHeartbeat, 1_000)
   t.equal(said, 33)
   t.same(words().slice(said).filter((word) => word !== 'alive'), ['left'])
 })

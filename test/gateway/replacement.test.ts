@@ -4,7 +4,7 @@ import { connectThreadline } from '../../client/connect.ts'
 import { newConnectionId } from '../../lib/protocol/ids.ts'
 import { accessSettings, tokenOf } from '../support/cluster/access.ts'
 import { connectAt, openAt, startSingleNode, type SingleNode } from '../support/single-node.ts'
-import { TestSocket } from '../support/test-socket.ts'
+import type { TestSocket } from '../support/test-socket.ts'
 import { createThrowawayDatabase } from '../support/throwaway-database.ts'
 import { within } from '../support/within.ts'
 
