@@ -32,14 +32,7 @@ node () {
   if [ -x "$own" ]; then "$own" "$@"; else command node "$@"; fi
 }
 
-# Below the range from which the system takes ports for outgoing connections.
-free_port () {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    if ! timeout 2 bash -c "exec 3<> /dev/tcp/127.0.0.1/$port" 2> /dev/null; then echo "$port"; return; fi
-  done
-}
+source "$root/scripts/services/free-port.sh"
 
 recall () { sed -n "s/^$1=//p" "$run/state" 2> /dev/null | tail -n 1; }
 remember () { (umask 077; echo "$1=$2" >> "$run/state"); }

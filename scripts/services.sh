@@ -35,15 +35,6 @@ secret () { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 remember () { echo "$1=$2" >> "$state"; }
 recall () { [ -f "$state" ] && sed -n "s/^$1=//p" "$state" | tail -n 1; }
 
-# Below the range from which the system takes ports for outgoing connections.
-free_port () {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    if ! timeout 2 bash -c "exec 3<> /dev/tcp/127.0.0.1/$port" 2> /dev/null; then echo "$port"; return; fi
-  done
-}
-
 wait_for () {
   local end=$((SECONDS + check_timeout))
   until "$@"; do
@@ -52,6 +43,7 @@ wait_for () {
   done
 }
 
+source "$root/scripts/services/free-port.sh"
 source "$root/scripts/services/programs.sh"
 source "$root/scripts/services/postgres.sh"
 source "$root/scripts/services/redis.sh"
