@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { createIdentity } from '../../lib/context/identity.ts'
 import { Doubt } from '../../lib/events/doubt.ts'
 import type { EventBus, Receive } from '../../lib/events/event-bus.ts'
-import { createFollowedThreads } from '../../lib/events/followed-threads.ts'
+import { FollowedThreads } from '../../lib/events/followed-threads.ts'
 import type { ThreadEvent } from '../../lib/protocol/events.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { deltaOf, threadTopic, until } from './bus-contract.ts'
@@ -32,13 +32,12 @@ function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () =
     subscribed: 1,
     async close () {}
   }
-  const threads = createFollowedThreads({
+  const threads = new FollowedThreads({
     epoch: 'e1',
     logger,
     peers: { bus, pollIntervalMs: never, doubtfulPollIntervalMs },
     tell: (_followers, event) => { told.push(event) },
     store: {
-      append: async () => [],
       async positions () {
         asked.positions += 1
         return new Map([[threadId, stored.length]])
@@ -95,7 +94,7 @@ t.test('while the bus is in doubt the log is asked often', async (t) => {
 })
 
 t.test('events behind a gap are not told before what is missing, which is read', async (t) => {
-  // kill: `<=` in place of the comparison with the next position in `tellNext` of lib/events/followed-threads.ts
+  // kill: `<=` in place of the comparison with the next position in `take` of lib/events/cursor.ts
   const { stored, eventsOf, hint, seen } = follow(t)
   stored.push(...eventsOf(1, 2, 3, 4))
 
