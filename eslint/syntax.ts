@@ -15,6 +15,10 @@ export function isFunction (node: ESTree.Node | undefined): node is FunctionNode
   return node?.type === 'FunctionDeclaration' || node?.type === 'FunctionExpression' || node?.type === 'ArrowFunctionExpression'
 }
 
+export function isAsyncGenerator (fn: FunctionNode): boolean {
+  return fn.generator === true && fn.async === true
+}
+
 /** What is inside of type assertions, parentheses and optional chains. */
 export function unwrap (node: ESTree.Node): Node {
   const { expression } = node as { expression?: ESTree.Node } // each of the wrappers has it

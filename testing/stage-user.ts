@@ -43,31 +43,10 @@ export interface StageUserOptions {
 /** Connects; resolves once the user has been told where it is. Rejects when the handshake is refused. */
 export async function connectStageUser (options: StageUserOptions): Promise<StageUser> {
   const { url, userId, threadId, token, limitMs } = options
-  const received: ServerEvent[] = []
-  const waiting = new Set<() => void>()
   const address = `${url.replace('http', 'ws')}/v1/socket?thread_id=${threadId}`
   const socket = new WebSocket(address, ['threadline.v1', `bearer.${token}`])
-  socket.on('message', (data: Buffer) => {
-    received.push(JSON.parse(data.toString('utf8')) as ServerEvent) // what the server promises to send
-    for (const ask of waiting) ask()
-  })
-
+  const { received, until } = keepReceived(socket, options)
   const send = (frame: unknown): void => { socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame)) }
-
-  const until = async (what: string, matches: (event: ServerEvent) => boolean): Promise<ServerEvent> => {
-    const { promise, resolve } = Promise.withResolvers<ServerEvent>()
-    const look = (): void => {
-      const found = received.find(matches)
-      if (found !== undefined) resolve(found)
-    }
-    waiting.add(look)
-    look()
-    try {
-      return await within(`${what}, which ${userId} was to be sent`, promise, limitMs)
-    } finally {
-      waiting.delete(look)
-    }
-  }
 
   const ask: StageUser['ask'] = async (command) => {
     const id = crypto.randomUUID()
@@ -103,4 +82,30 @@ export async function connectStageUser (options: StageUserOptions): Promise<Stag
       await closed
     }
   }
+}
+
+/** Keeps what a socket receives, and lets it be waited for. */
+function keepReceived (socket: WebSocket, { userId, limitMs }: StageUserOptions) {
+  const received: ServerEvent[] = []
+  const waiting = new Set<() => void>()
+  socket.on('message', (data: Buffer) => {
+    received.push(JSON.parse(data.toString('utf8')) as ServerEvent) // what the server promises to send
+    for (const ask of waiting) ask()
+  })
+
+  const until = async (what: string, matches: (event: ServerEvent) => boolean): Promise<ServerEvent> => {
+    const { promise, resolve } = Promise.withResolvers<ServerEvent>()
+    const look = (): void => {
+      const found = received.find(matches)
+      if (found !== undefined) resolve(found)
+    }
+    waiting.add(look)
+    look()
+    try {
+      return await within(`${what}, which ${userId} was to be sent`, promise, limitMs)
+    } finally {
+      waiting.delete(look)
+    }
+  }
+  return { received: received as readonly ServerEvent[], until }
 }

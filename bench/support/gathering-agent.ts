@@ -49,6 +49,23 @@ export function createGatheringAgent (name: string): GatheringAgent {
     await Promise.race([gathered.promise, missed.promise]).finally(() => { present -= 1 })
   }
 
+  const agent = agentOf(name, note, gather)
+
+  return {
+    agent,
+    get observations () { return observations },
+    get peak () { return peak },
+    expect (runs) {
+      expected = runs
+      present = 0
+      peak = 0
+      gathered = Promise.withResolvers()
+      observations = []
+    }
+  }
+}
+
+function agentOf (name: string, note: (at: string, content: string) => void, gather: (signal: AbortSignal) => Promise<void>): Agent {
   const tool = defineTool({
     name: 'gather',
     description: 'Waits for the other runs',
@@ -65,7 +82,7 @@ export function createGatheringAgent (name: string): GatheringAgent {
     }
   })
 
-  const agent = defineAgent({
+  return defineAgent({
     name,
     tools: [tool],
     async * run (input) {
@@ -82,19 +99,6 @@ export function createGatheringAgent (name: string): GatheringAgent {
       note('agent at its end', content)
     }
   })
-
-  return {
-    agent,
-    get observations () { return observations },
-    get peak () { return peak },
-    expect (runs) {
-      expected = runs
-      present = 0
-      peak = 0
-      gathered = Promise.withResolvers()
-      observations = []
-    }
-  }
 }
 
 async function pause (signal: AbortSignal): Promise<void> {
