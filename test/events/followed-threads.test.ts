@@ -81,7 +81,7 @@ t.test('what no hint has told of is looked for as soon as the bus begins to doub
 })
 
 t.test('while the bus is in doubt the log is asked often', async (t) => {
-  // kill: no `peers.bus.doubtful` in `intervalMs` of lib/events/followed-threads.ts
+  // kill: no `peers.bus.doubtful` in `#intervalMs` of lib/events/followed-threads.ts
   const { doubt, stored, asked, eventsOf, seen } = follow(t, { doubtfulPollIntervalMs: 5 })
   doubt.set(true)
   await until(() => asked.positions >= 2)
@@ -118,7 +118,7 @@ t.test('what comes twice, late or in another order is told once', async (t) => {
 })
 
 t.test('an event of another epoch is not told as it comes, but as the log has it', async (t) => {
-  // kill: no comparison with `epoch` in `hear` of lib/events/followed-threads.ts
+  // kill: no comparison with `epoch` in `#hear` of lib/events/followed-threads.ts
   const { stored, told, eventsOf, hint } = follow(t)
   stored.push(...eventsOf(1))
 
