@@ -27,6 +27,7 @@ const settings = {
   /** Where notifications are listened to: for a `DATABASE_URL` behind a pooler, which lends its connections for a transaction only. */
   databaseListenUrl: setting('DATABASE_LISTEN_URL', Type.Optional(Type.String({ pattern: '^postgres(ql)?://' }))),
   redisUrl: setting('REDIS_URL', Type.Optional(Type.String({ pattern: '^rediss?://' }))),
+  redisCaFile: setting('REDIS_CA_FILE', Type.Optional(Type.String())),
 
   role: setting('THREADLINE_ROLE', Type.Union([Type.Literal('all'), Type.Literal('gateway'), Type.Literal('worker')], { default: 'all' })),
   signingKeyList: setting('SIGNING_KEYS', Type.String({ default: '' })),
@@ -164,8 +165,11 @@ function checkAuthentication (config: Pick<Settings, 'authJwksUrl' | 'authSecret
   }
 }
 
+type Nodes = Pick<Settings, 'databaseUrl' | 'databaseListenUrl' | 'redisUrl' | 'redisCaFile' | 'role'>
+
 /** What lies in a folder is this process's alone: nobody else could take its runs, or tell its events. */
-function checkNodes ({ databaseUrl, databaseListenUrl, redisUrl, role }: Pick<Settings, 'databaseUrl' | 'databaseListenUrl' | 'redisUrl' | 'role'>): void {
+function checkNodes ({ databaseUrl, databaseListenUrl, redisUrl, redisCaFile, role }: Nodes): void {
+  if (redisCaFile !== undefined && redisUrl?.startsWith('rediss:') !== true) throw invalid('REDIS_CA_FILE', 'needs a REDIS_URL that begins with rediss://')
   if (databaseUrl !== undefined) return
   if (role !== 'all') throw invalid('THREADLINE_ROLE', 'other than all needs DATABASE_URL')
   if (databaseListenUrl !== undefined) throw invalid('DATABASE_LISTEN_URL', 'needs DATABASE_URL')

@@ -61,7 +61,7 @@ export async function examine ({ databaseUrl, redisUrl }: DoctorCommand, environ
   found.push(...configuration.databaseUrl === undefined
     ? [findingsOf('Postgres').ok('is not used: the embedded database serves one process')]
     : await examineDatabase(configuration.databaseUrl, configuration, now))
-  if (configuration.redisUrl !== undefined) found.push(...await bounded('Redis', inspectRedis(configuration.redisUrl, now)))
+  if (configuration.redisUrl !== undefined) found.push(...await bounded('Redis', inspectRedis(configuration.redisUrl, configuration.redisCaFile, now)))
   found.push(
     ...inspectSigningKey(configuration),
     ...await bounded('Authentication', inspectAuthentication(configuration)),

@@ -21,6 +21,8 @@ export interface RedisCommands {
 export interface RedisConnectionOptions {
   /** `redis://` or `rediss://`, of a server or of one of a cluster. */
   readonly url: string
+  /** Certificates (PEM) of the authorities that are trusted for `rediss://`; those of Node without it. */
+  readonly authorities?: string | undefined
   readonly logger: Logger
   readonly heartbeatMs?: number
   readonly overdueMs?: number
@@ -152,7 +154,7 @@ export class RedisConnection implements RedisCommands {
       heard: (channel, text) => { this.#hear(channel, text, generation) },
       lost: (error) => { reject(error ?? new Error('The connection has ended')) },
       moved: () => { this.doubt.tell() }
-    })
+    }, this.#options.authorities)
     try {
       if (this.#closing.signal.aborted) return
       this.#silent.clear()

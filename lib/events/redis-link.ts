@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { encryptionFor, toRedisError } from './redis-trust.ts'
 
 /** What the connections to Redis tell. */
 export interface RedisLinkListener {
@@ -29,10 +30,11 @@ const commandTimeoutMs = 5_000
 
 /**
  * Connects to what is behind the URL, and asks it whether it is part of a cluster. Nothing is sent again and nothing waits for a server that is away: who lost a
- * connection makes all of them anew, so that there is one way back for every kind of loss. Rejects when it cannot be reached.
+ * connection makes all of them anew, so that there is one way back for every kind of loss. Rejects when it cannot be reached, and with
+ * `THREADLINE_INVALID_CONFIGURATION` when it is not trusted: `authorities` are certificates as PEM, in place of those that Node trusts.
  */
-export async function openRedisLink (url: string, listener: RedisLinkListener): Promise<RedisLink> {
-  const options = optionsOf(url)
+export async function openRedisLink (url: string, listener: RedisLinkListener, authorities?: string): Promise<RedisLink> {
+  const options = redisOptionsOf(url, authorities)
   const commands = new Redis(options)
   const opened: (Redis | Cluster)[] = [commands]
   let isOver = false
@@ -55,14 +57,15 @@ export async function openRedisLink (url: string, listener: RedisLinkListener): 
     const subscriber = isCluster ? openCluster(options) : new Redis(options)
     opened.push(subscriber)
     watch(subscriber)
-    watchCluster(subscriber, end, listener.moved)
     await subscriber.connect()
+    // Not before: the name by which a cluster is reached goes, when its servers have told theirs.
+    watchCluster(subscriber, end, listener.moved)
     // A cluster has its own connections for what listens.
     return linkOver(subscriber instanceof Cluster ? subscriber : commands, subscriber, isCluster, end)
   } catch (error) {
     isOver = true
     for (const client of opened) client.disconnect()
-    throw failure ?? withoutCommand(error)
+    throw toRedisError(failure ?? withoutCommand(error))
   }
 }
 
@@ -99,7 +102,7 @@ function linkOver (commands: Redis | Cluster, subscriber: Redis | Cluster, isClu
   }
 }
 
-function openCluster ({ host, port, db: _onlyOneThere, retryStrategy: _own, enableOfflineQueue: _whole, ...redisOptions }: ReturnType<typeof optionsOf>): Cluster {
+function openCluster ({ host, port, db: _onlyOneThere, retryStrategy: _own, enableOfflineQueue: _whole, ...redisOptions }: ReturnType<typeof redisOptionsOf>): Cluster {
   return new Cluster([{ host, port }], {
     lazyConnect: true,
     shardedSubscribers: true,
@@ -111,7 +114,8 @@ function openCluster ({ host, port, db: _onlyOneThere, retryStrategy: _own, enab
   })
 }
 
-function optionsOf (url: string) {
+/** Of one connection that is not made again. Throws for what is no URL. */
+export function redisOptionsOf (url: string, authorities: string | undefined) {
   const parsed = URL.parse(url)
   if (parsed === null) throw new TypeError('The address of Redis is no URL') // what throws by itself says it, password and all
   const { protocol, hostname, port, username, password, pathname } = parsed
@@ -122,7 +126,7 @@ function optionsOf (url: string) {
     db: Number(pathname.slice(1)) || 0,
     ...(username === '' ? {} : { username: decodeURIComponent(username) }),
     ...(password === '' ? {} : { password: decodeURIComponent(password) }),
-    ...(protocol === 'rediss:' ? { tls: { servername: host } } : {}),
+    ...encryptionFor(protocol, host, authorities),
     connectionName: 'threadline',
     lazyConnect: true,
     retryStrategy: null,

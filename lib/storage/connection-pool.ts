@@ -2,6 +2,7 @@ import pg from 'pg'
 import type { Logger } from '../context/logger.ts'
 import type { PgliteDatabase } from './pglite-database.ts'
 import { rowTypes } from './row-types.ts'
+import { requireFiles } from './server-trust.ts'
 
 /** Where the database is. */
 export type DatabaseTarget =
@@ -18,9 +19,11 @@ const common = {
 
 /**
  * Connections for units of work. Nothing waits for ever: not for a connection, and with `queryTimeoutMs` not for an answer
- * either; a connection that did not answer is closed. The caller ends the pool.
+ * either; a connection that did not answer is closed. The caller ends the pool. Throws `THREADLINE_INVALID_CONFIGURATION` when a file of certificates
+ * that the URL names cannot be read.
  */
 export function openPool (target: DatabaseTarget, logger: Logger | undefined, queryTimeoutMs?: number): pg.Pool {
+  if ('url' in target) requireFiles(target.url)
   const limit = queryTimeoutMs === undefined ? {} : { query_timeout: queryTimeoutMs }
   const pool = new pg.Pool('url' in target
     ? { ...common, ...limit, connectionString: target.url, max: target.size, idleTimeoutMillis: 60_000, application_name: 'threadline' }

@@ -6,7 +6,7 @@ import { isThreadlineError, ThreadlineError } from '../errors.ts'
 import { migrations } from './migrations/migrations.ts'
 import { ensureRoles } from './roles.ts'
 import { compareSchema, readExecuted } from './schema-state.ts'
-import { toStorageError } from './storage-error.ts'
+import { toConnectionError } from './server-trust.ts'
 
 const lockKey = 7_310_589_114
 
@@ -142,7 +142,7 @@ function blockedError (error: unknown, { attempts, lockMs }: MigrationLimits): T
 
 function migrationError (error: unknown): unknown {
   if (isThreadlineError(error)) return error
-  const known = toStorageError(error)
-  if (isThreadlineError(known, 'THREADLINE_STORAGE_UNAVAILABLE')) return known
+  const known = toConnectionError(error)
+  if (isThreadlineError(known, 'THREADLINE_STORAGE_UNAVAILABLE') || isThreadlineError(known, 'THREADLINE_INVALID_CONFIGURATION')) return known
   return new ThreadlineError('THREADLINE_MIGRATION_FAILED', 'The database could not be prepared', { cause: error })
 }

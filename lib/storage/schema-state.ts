@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import pg from 'pg'
 import { ThreadlineError } from '../errors.ts'
+import { toConnectionError } from './server-trust.ts'
 import { toStorageError } from './storage-error.ts'
 
 /** Which migrations a database has had, compared with those that this version knows. */
@@ -29,7 +30,10 @@ export async function readExecuted (db: Kysely<unknown>): Promise<readonly strin
   return rows.map(({ name }) => name)
 }
 
-/** Whether the login may bring the schema up itself: it owns it, or there is none and it may make one. */
+/**
+ * Whether the login may bring the schema up itself: it owns it, or there is none and it may make one. It is the first thing that is asked: throws
+ * `THREADLINE_INVALID_CONFIGURATION` for a server that is not trusted.
+ */
 export async function mayMigrate (pool: pg.Pool): Promise<boolean> {
   try {
     const { rows: [row] } = await pool.query<{ may: boolean }>(`
@@ -38,7 +42,7 @@ export async function mayMigrate (pool: pg.Pool): Promise<boolean> {
         has_database_privilege(current_database(), 'create')) as may`)
     return row?.may === true
   } catch (error) {
-    throw toStorageError(error)
+    throw toConnectionError(error)
   }
 }
 

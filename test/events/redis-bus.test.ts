@@ -99,7 +99,7 @@ t.test('what is asked of Redis beside the bus', { skip }, async (t) => {
   t.equal(await connection.eval(script, ['{a}'], ['1']), 1, 'it knew nothing of the script any more')
 })
 
-// kill: let `withoutCommand` of lib/events/redis-link.ts give back the error as it is, or let `optionsOf` make its URL by `new`.
+// kill: let `withoutCommand` of lib/events/redis-link.ts give back the error as it is, or let `redisOptionsOf` make its URL by `new`.
 t.test('why Redis cannot be used is logged without its password', { skip }, async (t) => {
   const { port } = await startRedisServer(t, { password: 'secret' })
   const urls = [`redis://:not-for-a-log@127.0.0.1:${port}`, `redis://someone:not-for-a-log@127.0.0.1:${port}`, 'redis://:not-for-a-log@127.0.0.1:none']

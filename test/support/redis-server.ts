@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
+import type { Authority, Certificate } from './certificates.ts'
 import { findFreePort } from './cluster/free-port.ts'
 import { findRedis } from './cluster/redis-server.ts'
 import { within } from './within.ts'
@@ -20,8 +21,16 @@ export interface RedisServer {
   ask (command: string, ...args: readonly string[]): Promise<unknown>
 }
 
-/** A Redis of the test's own on a free port of loopback, which ends with the test. `cluster`: the only server of one, with all slots. */
-export async function startRedisServer (t: Test, { cluster = false, password }: { cluster?: boolean, password?: string } = {}): Promise<RedisServer> {
+export interface RedisServerOptions {
+  /** The only server of a cluster, with all slots. */
+  readonly cluster?: boolean
+  readonly password?: string
+  /** It speaks TLS alone, and this is its certificate for `localhost`. */
+  readonly encrypted?: { readonly authority: Authority, readonly certificate: Certificate }
+}
+
+/** A Redis of the test's own on a free port of loopback, which ends with the test. */
+export async function startRedisServer (t: Test, { cluster = false, password, encrypted }: RedisServerOptions = {}): Promise<RedisServer> {
   const program = findRedis() ?? 'redis-server'
   const folder = await mkdtemp(join(tmpdir(), 'threadline-redis-'))
   const port = await findFreePort()
@@ -32,8 +41,9 @@ export async function startRedisServer (t: Test, { cluster = false, password }: 
     await rm(folder, { recursive: true, force: true })
   })
 
+  const tls = encrypted === undefined ? {} : { tls: { ca: await readFile(encrypted.authority.file), servername: 'localhost' } }
   async function ask (command: string, ...args: readonly string[]): Promise<unknown> {
-    const client = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: null, ...(password === undefined ? {} : { password }) })
+    const client = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: null, ...(password === undefined ? {} : { password }), ...tls })
     client.on('error', () => { /* told by connect */ })
     try {
       await client.connect()
@@ -54,8 +64,9 @@ export async function startRedisServer (t: Test, { cluster = false, password }: 
 
   async function start (): Promise<void> {
     running = spawn(program, [
-      '--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--save', '', '--appendonly', 'no',
+      '--bind', '127.0.0.1', ...portOf(port, encrypted), '--dir', folder, '--save', '', '--appendonly', 'no',
       ...(password === undefined ? [] : ['--requirepass', password]),
+      ...(cluster && encrypted !== undefined ? ['--tls-cluster', 'yes', '--cluster-announce-hostname', 'localhost', '--cluster-preferred-endpoint-type', 'hostname'] : []),
       ...(cluster ? ['--cluster-enabled', 'yes', '--cluster-port', clusterPort, '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no'] : [])
     ], { stdio: 'ignore' })
     await within('a Redis that answers', answering())
@@ -73,5 +84,16 @@ export async function startRedisServer (t: Test, { cluster = false, password }: 
   }
 
   await start()
-  return { url: `redis://${password === undefined ? '' : `default:${password}@`}127.0.0.1:${port}/0`, port, kill, start, ask }
+  const login = password === undefined ? '' : `default:${password}@`
+  const url = encrypted === undefined ? `redis://${login}127.0.0.1:${port}/0` : `rediss://${login}localhost:${port}/0`
+  return { url, port, kill, start, ask }
+}
+
+function portOf (port: number, encrypted: RedisServerOptions['encrypted']): readonly string[] {
+  if (encrypted === undefined) return ['--port', String(port)]
+  const { authority, certificate: { certificate, key } } = encrypted
+  return [
+    '--port', '0', '--tls-port', String(port), '--tls-auth-clients', 'no',
+    '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', authority.file
+  ]
 }

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { chmod, chown, mkdtemp, rm, stat } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import type { Certificate } from '../certificates.ts'
 import { findFreePort } from './free-port.ts'
 import { runAsPostgres, runCommand } from './run-command.ts'
 
@@ -26,15 +27,15 @@ export function findPostgres (): string | undefined {
   return versions.map((version) => `/usr/lib/postgresql/${version}/bin`).find((folder) => existsSync(join(folder, 'initdb')))
 }
 
-/** A server of the test's own, which can be stopped and started again on its port. Removed with the test. */
-export async function startPostgresServer (t: Test): Promise<PostgresServer> {
+/** A server of the test's own, which can be stopped and started again on its port. Removed with the test. With a certificate it can be reached by TLS, too. */
+export async function startPostgresServer (t: Test, { certificate }: { certificate?: Certificate } = {}): Promise<PostgresServer> {
   const programs = findPostgres()
   if (programs === undefined) throw new Error('Postgres is not installed')
   const [folder, port] = await Promise.all([makeFolder(t), findFreePort()])
   const data = join(folder, 'data')
   const control = async (...args: string[]): Promise<void> => { await runAsPostgres(join(programs, 'pg_ctl'), [...args, '-D', data, '-w', '-t', '50', '-s']) }
   // It keeps its durability: what a commit has promised is there after a crash.
-  const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=100 -c shared_buffers=64MB`
+  const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=100 -c shared_buffers=64MB${certificate === undefined ? '' : await encrypting(folder, certificate)}`
 
   const start = async (): Promise<void> => { await control('start', '-l', join(folder, 'log'), '-o', options) }
   let running = true
@@ -64,6 +65,19 @@ async function makeFolder (t: Test): Promise<string> {
   await chmod(folder, 0o700)
   if (process.getuid?.() === 0) await chown(folder, Number(await runCommand('id', ['-u', 'postgres'])), (await stat(folder)).gid)
   return folder
+}
+
+/** Its own copies, since it takes no key that others can read. */
+async function encrypting (folder: string, { certificate, key }: Certificate): Promise<string> {
+  const own = { certificate: join(folder, 'server.pem'), key: join(folder, 'server.key') }
+  await copyFile(certificate, own.certificate)
+  await copyFile(key, own.key)
+  const { uid, gid } = await stat(folder)
+  for (const file of Object.values(own)) {
+    await chmod(file, 0o600)
+    await chown(file, uid, gid)
+  }
+  return ` -c ssl=on -c ssl_cert_file=${own.certificate} -c ssl_key_file=${own.key}`
 }
 
 async function makeDatabase (port: number): Promise<void> {
