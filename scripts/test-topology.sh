@@ -6,7 +6,7 @@
 #   scripts/test-topology.sh files                prints which tests these are
 #   scripts/test-topology.sh <topology> [file…]   runs them, or the named ones: embedded, postgres or cluster (test/support/topology.ts)
 #   scripts/test-topology.sh server-files         prints which tests ask a server for something by themselves
-#   scripts/test-topology.sh on <set> [file…]     runs these, or the named ones, on the servers of that set (scripts/services.sh), as a cluster
+#   scripts/test-topology.sh on <set> [file…]     runs these, or the named ones, on the servers of that set (scripts/services.sh) and not on the embedded database
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,7 +25,7 @@ files () {
 # What they store, queue, carry and migrate is all that a version of Postgres or Redis can change. Those of whole services take longer than all of these.
 server_files () {
   grep -rlE "support/(storage-databases|throwaway-database|service-login|pooler|redis-server)\.ts" \
-    test/{bin,events,gateway,plugins,queue,storage} --include='*.test.ts' | sort
+    test/{bin,events,gateway,plugins,queue,storage} --include='*.test.ts' | grep -v pglite | sort
 }
 
 # run <topology> <set> [file…]
@@ -49,6 +49,7 @@ case "${1:-}" in
   on)
     # shellcheck disable=SC2046 # names of tests have no spaces
     [ $# -gt 2 ] || set -- "$@" $(server_files)
+    export TEST_DATABASES=server
     run cluster "${@:2}"
     ;;
   *) sed -n '6,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;

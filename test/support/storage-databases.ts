@@ -43,11 +43,13 @@ export interface TestDatabase {
 }
 
 /**
- * Runs the suite on the embedded database, and again on the server of `TEST_DATABASE_URL` where there is one. Whatever is opened is
- * closed with the test.
+ * Runs the suite on the embedded database, and again on the server of `TEST_DATABASE_URL` where there is one; with `TEST_DATABASES=server` on that
+ * alone. Whatever is opened is closed with the test.
  */
 export function onEachDatabase (t: Test, suite: (t: Test, database: TestDatabase) => Promise<void>): void {
-  const databases = { embedded: openEmbedded, ...(process.env['TEST_DATABASE_URL'] === undefined ? {} : { server: openServer }) }
+  const hasServer = process.env['TEST_DATABASE_URL'] !== undefined
+  const isEnough = hasServer && process.env['TEST_DATABASES'] === 'server'
+  const databases = { ...(isEnough ? {} : { embedded: openEmbedded }), ...(hasServer ? { server: openServer } : {}) }
   for (const [name, open] of Object.entries(databases)) {
     t.test(`on the ${name} database`, async (t) => { await suite(t, await open(t)) })
   }
