@@ -28,7 +28,7 @@ const kills = 7
 const users = 4
 const leastMessages = 15
 
-t.setTimeout(240_000)
+t.setTimeout(600_000)
 
 interface Storage { readonly dataFolder?: string, readonly databaseUrl?: string, readonly env: Readonly<Record<string, string>> }
 

@@ -86,13 +86,11 @@ export class SteadyUser {
     for (const { runId } of this.accepted.slice(0, this.accepted.length - but)) {
       let told = false
       const end = this.#endOf(runId).promise.then(() => { told = true })
-      const wait = async (): Promise<void> => {
-        while (!told) {
-          await this.#connected()
-          await Promise.race([end, ...this.tabs.map((tab) => tab.closed())])
-        }
+      while (!told) {
+        await this.#connected()
+        // Each service has its time: how long it takes to kill and to start them is not what is asked.
+        await within(`the end of ${runId}`, Promise.race([end, ...this.tabs.map((tab) => tab.closed())]), 60_000)
       }
-      await within(`the end of ${runId}`, wait(), 60_000).finally(() => { told = true })
     }
   }
 
