@@ -27,6 +27,10 @@ export interface SharedWindowOptions {
   readonly answerMs?: number
 }
 
+/** Where frames of all nodes are counted, and what is left when that fails. */
+const places = { 'Redis': 'the database', 'the database': 'what each node counts alone' } as const
+type Place = keyof typeof places
+
 /** After a failure it is not asked for so long: a service that has lost its storage is not slowed down by asking for it at each frame. */
 const pauseMs = 1_000
 
@@ -49,6 +53,7 @@ export class SharedWindow implements FrameLimit {
   readonly #options: SharedWindowOptions
   readonly #asking: GroupCommit<UserId, boolean>
   #pausedUntil = -Infinity
+  readonly #failing = new Set<Place>()
 
   constructor (options: SharedWindowOptions) {
     this.#options = options
@@ -76,21 +81,36 @@ export class SharedWindow implements FrameLimit {
   }
 
   async #ask (users: readonly UserId[]): Promise<readonly boolean[]> {
-    const { redis, store, limit, windowMs, logger } = this.#options
+    const { redis, store, limit, windowMs } = this.#options
     if (redis?.up === true) {
       try {
-        return await this.#inTime(Promise.all(users.map((userId) => this.#askRedis(redis, userId))))
+        const admitted = await this.#inTime(Promise.all(users.map((userId) => this.#askRedis(redis, userId))))
+        this.#answered('Redis')
+        return admitted
       } catch (err) {
-        logger.warn({ err }, 'messages could not be counted in Redis')
+        this.#failed('Redis', err)
       }
     }
     try {
-      return await this.#inTime(store.admit(users.map((userId) => ({ userId, count: 1 })), { limit, windowMs }))
+      const admitted = await this.#inTime(store.admit(users.map((userId) => ({ userId, count: 1 })), { limit, windowMs }))
+      this.#answered('the database')
+      return admitted
     } catch (err) {
       this.#pausedUntil = performance.now() + pauseMs
-      logger.warn({ err }, 'messages are counted by this node alone')
+      this.#failed('the database', err)
       throw err
     }
+  }
+
+  // Said when it begins and when it is over, and not at each frame.
+  #failed (place: Place, err: unknown): void {
+    if (this.#failing.has(place)) return
+    this.#failing.add(place)
+    this.#options.logger.warn({ err }, `Messages cannot be counted in ${place}; a limit of messages over all nodes goes by ${places[place]}`)
+  }
+
+  #answered (place: Place): void {
+    if (this.#failing.delete(place)) this.#options.logger.info({}, `Messages are counted in ${place} again`)
   }
 
   async #askRedis (redis: ScriptRunner, userId: UserId): Promise<boolean> {

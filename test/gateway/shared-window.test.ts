@@ -107,6 +107,26 @@ t.test('a storage that fails, or does not answer in time, is not asked again for
   }
 })
 
+// kill: the question whether it is failing already in `#failed`.
+t.test('that the others cannot be asked is said when it begins and when it is over, however many frames there are', async (t) => {
+  let isFull = true
+  const redis: ScriptRunner = {
+    up: true,
+    async eval () {
+      if (isFull) throw new Error('OOM command not allowed')
+      return 1
+    }
+  }
+  const { window, logger } = startNode(createStore(), redis)
+
+  for (const user of ['a', 'b', 'c', 'd']) await window.admit(toUserId(user))
+  t.match(logger.lines, [{ level: 'warn', message: /cannot be counted in Redis.* the database/ }])
+  t.equal(logger.lines.length, 1)
+  isFull = false
+  for (const user of ['a', 'b', 'c', 'd']) await window.admit(toUserId(user))
+  t.same(logger.lines.slice(1).map(({ level, message }) => [level, message]), [['info', 'Messages are counted in Redis again']])
+})
+
 t.test('users of the service itself are not counted', async (t) => {
   const store = createStore()
   const { window } = startNode(store)
