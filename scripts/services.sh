@@ -4,7 +4,7 @@
 # made at each start, and with data that `stop` deletes.
 #
 #   scripts/services.sh install [set]  installs what is missing (Debian, as root), also the `promtool` that tests the alert rules, and PgBouncer
-#   scripts/services.sh start [set]    the same for both servers, and starts them; does nothing when both run
+#   scripts/services.sh start [set]    the same for both servers, and starts what does not run; a Postgres that was killed comes back with its data
 #   scripts/services.sh env [set]      prints DATABASE_URL=… and REDIS_URL=… for: export $(scripts/services.sh env)
 #   scripts/services.sh stop [set]     ends what `start` began, and nothing else; does nothing when nothing runs
 #
@@ -60,12 +60,17 @@ stop () {
 
 start () {
   if both_answer; then say "already running: $set"; return; fi
-  stop
   install_missing
-  (umask 077; : > "$state")
-  trap 'trap - EXIT; stop' EXIT
-  start_postgres
-  start_redis
+  (umask 077; touch "$state")
+  if [ -z "$(recall DATABASE_URL)" ]; then
+    stop
+    (umask 077; touch "$state")
+    trap 'trap - EXIT; stop' EXIT
+    start_postgres
+  else
+    postgres_answers || restart_postgres
+  fi
+  redis_answers || { stop_redis; start_redis; }
   trap - EXIT
   say "Postgres and Redis run: $set"
 }
@@ -79,7 +84,7 @@ install () {
 
 print_env () {
   both_answer || fail "not running: scripts/services.sh start $set"
-  sed -n -E '/^(DATABASE_URL|REDIS_URL)=/p' "$state"
+  printf '%s\n' "DATABASE_URL=$(recall DATABASE_URL)" "REDIS_URL=$(recall REDIS_URL)"
   [ "$set" = debian ] || printf '%s\n' "POSTGRES_BIN=$(postgres_bin)" "REDIS_SERVER=$(redis_program)"
 }
 

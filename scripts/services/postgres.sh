@@ -53,8 +53,7 @@ start_postgres () {
 
   for attempt in 1 2 3; do
     port=$(free_port)
-    if as_postgres "$bin/pg_ctl" start -D "$folder/data" -l "$folder/log" -w -t "$start_timeout" \
-      -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300" > /dev/null; then break; fi
+    if launch_postgres "$folder" "$port"; then break; fi
     [ "$attempt" -lt 3 ] || { cat "$folder/log" >&2; fail 'Postgres did not start'; }
   done
 
@@ -64,6 +63,21 @@ CREATE ROLE threadline LOGIN CREATEROLE CREATEDB NOSUPERUSER NOBYPASSRLS PASSWOR
 CREATE DATABASE threadline OWNER threadline;
 SQL
   remember DATABASE_URL "postgres://threadline:$app_password@127.0.0.1:$port/threadline"
+}
+
+launch_postgres () {
+  local folder=$1 port=$2
+  as_postgres "$(postgres_bin)/pg_ctl" start -D "$folder/data" -l "$folder/log" -w -t "$start_timeout" \
+    -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300" > /dev/null
+}
+
+# With the data and at the address that it had.
+restart_postgres () {
+  local folder port
+  folder=$(recall POSTGRES_FOLDER)
+  port=$(recall DATABASE_URL | sed -E 's/.*:([0-9]+)\/.*/\1/')
+  as_postgres "$(postgres_bin)/pg_ctl" status -D "$folder/data" > /dev/null 2>&1 && fail "Postgres runs and does not answer: see $folder/log"
+  launch_postgres "$folder" "$port" || { cat "$folder/log" >&2; fail "Postgres did not start again; scripts/services.sh stop $set deletes it"; }
 }
 
 postgres_answers () {

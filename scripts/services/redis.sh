@@ -2,14 +2,14 @@
 # shellcheck shell=bash disable=SC2154
 
 start_redis () {
-  local folder=$run/redis program port password attempt
+  local folder=$run/redis program port password
   program=$(redis_program)
   password=$(secret)
   mkdir -p "$folder"
   chmod 700 "$folder"
   remember REDIS_PASSWORD "$password"
 
-  for attempt in 1 2 3; do
+  for _ in 1 2 3; do
     port=$(free_port)
     printf '%s\n' "bind 127.0.0.1" "port $port" "requirepass $password" "dir \"$folder\"" "pidfile \"$folder/pid\"" \
       "logfile \"$folder/log\"" 'daemonize yes' 'save ""' 'appendonly no' > "$folder/redis.conf"
