@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs'
 import { distrustOf } from '../context/distrusted-certificate.ts'
-import { ThreadlineError } from '../errors.ts'
+import { isThreadlineError, ThreadlineError } from '../errors.ts'
 import { toStorageError } from './storage-error.ts'
 
 const files = ['sslrootcert', 'sslcert', 'sslkey']
@@ -23,7 +23,8 @@ export function requireFiles (url: string): void {
 
 /**
  * What a failed call means to whoever connects first: a server that is not trusted, or that does not encrypt, is no matter of trying again, and is
- * `THREADLINE_INVALID_CONFIGURATION` that says what to do. Everything else is what `toStorageError` says.
+ * `THREADLINE_INVALID_CONFIGURATION` that says what to do. Everything else is what `toStorageError` says; a storage that is not available with its reason,
+ * because nobody but who starts a process reads it.
  */
 export function toConnectionError (error: unknown): unknown {
   const known = toStorageError(error)
@@ -34,7 +35,18 @@ export function toConnectionError (error: unknown): unknown {
     name: 'Postgres',
     field: 'DATABASE_URL',
     remedy: 'name the file of its authority as sslrootcert in DATABASE_URL, and the server as its certificate does'
-  }) ?? known
+  }) ?? (isThreadlineError(known, 'THREADLINE_STORAGE_UNAVAILABLE') ? withReason(known) : known)
+}
+
+function withReason (error: ThreadlineError): ThreadlineError {
+  const reason = reasonOf(error.cause)
+  return new ThreadlineError(error.code, `The database is not available${reason}. \`threadline doctor\` says what to do`, { cause: error.cause })
+}
+
+// Of several addresses the first: all of them are of one server, and fail alike.
+function reasonOf (cause: unknown): string {
+  const first = cause instanceof AggregateError ? cause.errors[0] as unknown : cause
+  return first instanceof Error && first.message !== '' ? `: ${first.message}` : ''
 }
 
 function invalid (message: string, cause: unknown): ThreadlineError {

@@ -47,7 +47,7 @@ t.test('a password makes the service login, and is in nothing that is said', nee
   t.match(updated.out, `✓ The login ${name} was updated`)
   for (const { out, err } of [made, updated, kept]) for (const secret of [password, changed]) t.notMatch(out + err, secret)
   await t.resolves(createStorage({ databaseUrl: asLogin(database.url, name, changed) }).then(async (storage) => { await storage.close() }))
-  await t.rejects(createStorage({ databaseUrl: asLogin(database.url, name, password) }), { code: 'THREADLINE_STORAGE_UNAVAILABLE' }, 'the former one is over')
+  await t.rejects(createStorage({ databaseUrl: asLogin(database.url, name, password) }), { code: 'THREADLINE_STORAGE_UNAVAILABLE', message: /password authentication failed/ }, 'the former one is over')
 })
 
 t.test('the exit code tells a refusal from what could not be tried', needsServer, async (t) => {
