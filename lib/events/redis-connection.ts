@@ -158,7 +158,7 @@ export class RedisConnection implements RedisCommands {
     try {
       if (this.#closing.signal.aborted) return
       this.#silent.clear()
-      for (const channel of this.#heartChannels.slice(0, link.isCluster ? heartbeatsOfCluster : 1)) this.#silent.set(channel, Date.now())
+      for (const channel of this.#heartChannels.slice(0, link.isCluster ? heartbeatsOfCluster : 1)) this.#silent.set(channel, performance.now())
       this.#link = link // what is listened to from now on asks for itself; asking twice does no harm
       await Promise.race([lost, Promise.all([...this.#silent.keys(), ...this.#receivers.keys()].map(async (channel) => { await link.subscribe(channel) }))])
       this.#listens = true
@@ -184,7 +184,7 @@ export class RedisConnection implements RedisCommands {
 
   #heardItself (channel: string, text: string): void {
     if (text !== String(this.#generation)) return
-    this.#silent.set(channel, Date.now())
+    this.#silent.set(channel, performance.now())
     this.#heard.add(channel)
     if (this.#heard.size < this.#silent.size || !this.doubt.doubtful) return
     this.#attempts = 0
@@ -196,7 +196,7 @@ export class RedisConnection implements RedisCommands {
   #check (): void {
     const { overdueMs = 3_000, restartMs = 5_000 } = this.#options
     if (this.#link === undefined) return
-    const silentMs = Date.now() - Math.min(...this.#silent.values())
+    const silentMs = performance.now() - Math.min(...this.#silent.values())
     if (silentMs < overdueMs) return
     this.#heard.clear()
     this.doubt.set(true)

@@ -99,6 +99,22 @@ t.test('what is asked of Redis beside the bus', { skip }, async (t) => {
   t.equal(await connection.eval(script, ['{a}'], ['1']), 1, 'it knew nothing of the script any more')
 })
 
+// kill: `Date.now()` instead of `performance.now()` in lib/events/redis-connection.ts
+t.test('a Redis that has fallen silent is known to be so, also when the clock of this machine was set back', { skip }, async (t) => {
+  const redis = await startRedisServer(t)
+  const connection = new RedisConnection({ url: redis.url, logger: createSilentLogger(), heartbeatMs: 50, overdueMs: 200 })
+  t.teardown(async () => { await connection.close() })
+  await until(() => connection.up)
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+
+  Date.now = () => now() - 3_600_000
+  await redis.ask('client', 'pause', '60000', 'all')
+  await until(() => !connection.up)
+
+  t.notOk(connection.up)
+})
+
 // kill: let `withoutCommand` of lib/events/redis-link.ts give back the error as it is, or let `redisOptionsOf` make its URL by `new`.
 t.test('why Redis cannot be used is logged without its password', { skip }, async (t) => {
   const { port } = await startRedisServer(t, { password: 'secret' })
