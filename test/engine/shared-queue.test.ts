@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { defineAgent } from '../../lib/agents/define-agent.ts'
@@ -11,6 +12,7 @@ import { enqueue, startNode, untilRun, type EngineNode } from '../support/engine
 import { createGatedAgent } from '../support/gated-agent.ts'
 import { as, newcomer, onEachDatabase } from '../support/storage-databases.ts'
 import { readThread } from '../support/stored-thread.ts'
+import { within } from '../support/within.ts'
 
 const idle = { sessions: 0, runs: 0, slotsTaken: 0, waiting: 0 }
 const ended = ({ finishedAt }: RunRecord): boolean => finishedAt !== null
@@ -115,14 +117,14 @@ onEachDatabase(t, async (t, { storage }) => {
     const kept = await as(user, async () => await storage.runs.require(run.runId))
     away = true
     const halt = await other.halted.next()
-    const reason: unknown = old.signal.reason
+    if (!old.signal.aborted) await within('the run to be given up', once(old.signal, 'abort')) // it may find out after the other has begun
     away = false
     halt.goOn()
     await untilRun(storage, user, run, ended)
     await as(thread, async () => { await cut.engine.idle(30_000) })
 
     t.match(kept, { attempt: 1 })
-    t.match(reason, { code: 'THREADLINE_CONFLICT', how: 'lost' })
+    t.match(old.signal.reason, { code: 'THREADLINE_CONFLICT', how: 'lost' })
     t.same(await storyOf(storage, user, run), ['agent_started', 'agent_resumed', 'completed'])
     t.same(cut.engine.load, idle)
   })
