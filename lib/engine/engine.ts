@@ -137,6 +137,7 @@ function createParts (options: EngineOptions, closing: AbortSignal): Parts {
       ...options,
       closing,
       freeSlots: () => slots.limit - sessions.size,
+      working: () => sessions.size,
       launch: ({ userId, threadId }) => { enterThread(createIdentity({ userId, threadId }), () => { launchThread(parts) }) }
     }),
     loopEnded: () => { parts.intake.freed() }

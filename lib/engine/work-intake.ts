@@ -1,3 +1,4 @@
+import { context, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { Logger } from '../context/logger.ts'
 import type { EventBus } from '../events/event-bus.ts'
 import { Announcer } from '../queue/announcer.ts'
@@ -11,6 +12,8 @@ export interface WorkIntakeOptions extends Pick<QueuePollerOptions, 'launch' | '
   readonly executes: boolean
   /** Slots that no thread of this process has taken, nor waits for; negative when more wait than there are. */
   readonly freeSlots: () => number
+  /** Threads that are worked on here, or wait here for a slot. */
+  readonly working: () => number
   /** How often the queue is asked for work that nobody has told of. A second by default. */
   readonly pollIntervalMs?: number
   /** Aborted when nothing more is to be taken: then what is left is announced to those who go on with it. */
@@ -21,6 +24,8 @@ export interface WorkIntakeOptions extends Pick<QueuePollerOptions, 'launch' | '
 const defaultPollIntervalMs = 1_000
 /** How long a run waits for a worker with room before one without takes it. */
 const patienceMs = 1_000
+/** How long a worker with much to do lets those with less look first: a millisecond for each thread, and at most so many. */
+const maxCourtesyMs = 20
 /** How often the other nodes are told that something waits. */
 const announceIntervalMs = 20
 /** Threads that may wait here for a slot: where nobody else could take them, and where it is better to leave some to others. */
@@ -31,6 +36,7 @@ export class WorkIntake {
   readonly #options: WorkIntakeOptions
   readonly #announcer: Announcer
   readonly #poller: QueuePoller
+  #turn: NodeJS.Timeout | undefined
 
   constructor (options: WorkIntakeOptions) {
     const { queue, bus, executes, hasPeers, closing, launch, logger, pollIntervalMs = defaultPollIntervalMs } = options
@@ -38,7 +44,7 @@ export class WorkIntake {
     this.#announcer = new Announcer(() => { tellWork(bus) }, announceIntervalMs)
     this.#poller = new QueuePoller({ store: queue, room: () => this.#room(), launch, intervalMs: pollIntervalMs, patienceMs, hasPeers, logger })
     if (!executes) return
-    const deafen = hearWork(bus, () => { this.#poller.look() })
+    const deafen = hearWork(bus, () => { this.#lookInTurn() })
     closing.addEventListener('abort', () => { deafen() }, { once: true })
   }
 
@@ -66,8 +72,19 @@ export class WorkIntake {
 
   /** What was still to be announced is announced now. */
   async close (): Promise<void> {
+    clearTimeout(this.#turn)
     this.#announcer.close()
     await this.#poller.close()
+  }
+
+  // All workers hear of the same run at the same time. Without turns the quickest would take them all, and the others stand idle.
+  #lookInTurn (): void {
+    const courtesyMs = Math.min(this.#options.working(), maxCourtesyMs)
+    if (courtesyMs === 0) return this.#poller.look()
+    this.#turn ??= context.with(ROOT_CONTEXT, () => setTimeout(() => {
+      this.#turn = undefined
+      this.#poller.look()
+    }, courtesyMs))
   }
 
   #room (): Room {

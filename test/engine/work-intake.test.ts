@@ -42,6 +42,7 @@ function createStage (changes: Partial<WorkIntakeOptions> = {}, waiting: readonl
     executes: true,
     hasPeers: true,
     freeSlots: () => 3,
+    working: () => 0,
     pollIntervalMs: 60_000,
     closing: closing.signal,
     launch: (thread) => { launched.push(thread) },
@@ -64,6 +65,26 @@ t.test('when another node says that work waits, as much is taken as there is roo
 
   t.equal(limit, 3)
   t.same(launched, waiting)
+})
+
+// kill: `courtesyMs` in lib/engine/work-intake.ts is 0 whatever this worker has to do.
+t.test('of workers that hear of the same run, the one with less to do looks first, whichever heard first', async (t) => {
+  const asked = createArrivals<string>()
+  const queueOf = (name: string): WorkIntakeOptions['queue'] => ({
+    async claimable () {
+      asked.push(name)
+      return []
+    }
+  })
+  const busy = createStage({ queue: queueOf('busy'), working: () => 12 })
+  const idle = createStage({ queue: queueOf('idle') })
+
+  for (const worker of [busy, busy, idle]) worker.say()
+  const order = [await asked.next(), await asked.next()]
+  await Promise.all([busy, idle].map(async ({ intake }) => { await intake.close() }))
+
+  t.same(order, ['idle', 'busy'])
+  t.same(asked.waiting, [], 'it looks once for all that it has heard')
 })
 
 t.test('what is left to others is announced, and a gateway does not look for it itself', async (t) => {
