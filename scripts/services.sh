@@ -62,7 +62,7 @@ start () {
   if both_answer; then say "already running: $set"; return; fi
   install_missing
   (umask 077; touch "$state")
-  if [ -z "$(recall DATABASE_URL)" ]; then
+  if [ -z "$(recall DATABASE_URL)" ] || ! has_postgres_folder; then
     stop
     (umask 077; touch "$state")
     trap 'trap - EXIT; stop' EXIT

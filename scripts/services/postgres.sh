@@ -71,13 +71,16 @@ launch_postgres () {
     -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300" > /dev/null
 }
 
+# One among the temporary ones may have been cleaned away, and then there is nothing to come back with.
+has_postgres_folder () { [ -d "$(recall POSTGRES_FOLDER)" ]; }
+
 # With the data and at the address that it had.
 restart_postgres () {
   local folder port
   folder=$(recall POSTGRES_FOLDER)
   port=$(recall DATABASE_URL | sed -E 's/.*:([0-9]+)\/.*/\1/')
   as_postgres "$(postgres_bin)/pg_ctl" status -D "$folder/data" > /dev/null 2>&1 && fail "Postgres runs and does not answer: see $folder/log"
-  launch_postgres "$folder" "$port" || { cat "$folder/log" >&2; fail "Postgres did not start again; scripts/services.sh stop $set deletes it"; }
+  launch_postgres "$folder" "$port" || { cat "$folder/log" >&2 || true; fail "Postgres did not start again; scripts/services.sh stop $set deletes it"; }
 }
 
 postgres_answers () {
