@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createInProcessHub } from '../../lib/events/in-process-bus.ts'
 import { PeerCounts } from '../../lib/gateway/peer-counts.ts'
@@ -210,6 +210,7 @@ t.test('a node says that it is there three times in the time limit however many 
     const body = { user_id: userId, thread_id: null, content: { connections: 1, version: 1, ask: false } }
     otherBus.publish({ kind: 'user', userId }, { kind: 'message', name: 'present', body })
   }
+  while (told < 2_000) await delay(20) // as they were joined, and once more by a timer when the subscriptions stand for certain
   await settled()
   told = 0
   await counts.refresh()
