@@ -68,12 +68,12 @@ redis_process () {
   if [ "$(readlink "/proc/$pid/cwd" 2> /dev/null)" = "$redis" ]; then echo "$pid"; fi
 }
 
-# Empty servers would come of `services.sh start`, on other ports, below nodes that know the ones before. Redis holds nothing, so it alone begins anew.
+# By `services.sh start` Redis would come back at another address, below nodes that know the one before. It holds nothing, so it begins anew where it was.
 revive_services () {
   [ -n "$(redis_process)" ] || [ ! -f "$redis/redis.conf" ] || redis-server "$redis/redis.conf" > /dev/null 9>&-
   local end=$((SECONDS + stop_timeout))
   until services_answer; do
-    [ "$SECONDS" -lt "$end" ] || fail 'Postgres or Redis of this cluster does not answer; scripts/cluster.sh stop ends it with its data, then start makes a new one'
+    [ "$SECONDS" -lt "$end" ] || fail 'Postgres or Redis of this cluster does not answer: scripts/services.sh start brings a Postgres that was killed back with its data; scripts/cluster.sh stop deletes both'
     sleep 0.2
   done
 }
