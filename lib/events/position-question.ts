@@ -38,7 +38,10 @@ export class PositionQuestion {
 function found (thread: FollowedThread | undefined, userId: UserId, sequence: number | undefined): void {
   if (thread === undefined || sequence === undefined) return
   const { cursor } = thread
-  cursor.assume(sequence)
+  if (cursor.position === undefined) {
+    cursor.assume(sequence)
+    cursor.reach(userId, sequence) // a follower that knows less need not wait for the next question
+  }
   if (sequence <= cursor.known) return
   polled.add(sequence - cursor.known)
   cursor.reach(userId, sequence)
