@@ -103,7 +103,7 @@ export class BusEnd {
     if (posts > 0) messages.add(posts, { bus: this.#options.bus, direction: 'sent', outcome })
   }
 
-  /** A warning about what goes wrong until `forget` says that it is over: said at its beginning only. */
+  /** A warning about what goes wrong until `isOver` is called: said at its beginning only. */
   sayOnce (what: string, fields: object, message: string): void {
     if (this.#said.has(what)) return
     this.#said.add(what)

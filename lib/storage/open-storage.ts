@@ -41,8 +41,8 @@ const batchesAtOnce = 2
 
 /**
  * Opens the storage and brings it to the newest state; with a login that may not do that, it must be in it already. A state that a newer
- * version has made is as good. Throws `THREADLINE_STORAGE_UNAVAILABLE`, `THREADLINE_DATA_FOLDER_LOCKED` or `THREADLINE_MIGRATION_FAILED`, and
- * then leaves nothing open. The caller closes it.
+ * version has made is as good. Throws `THREADLINE_STORAGE_UNAVAILABLE`, `THREADLINE_INVALID_CONFIGURATION` for a server that is not trusted,
+ * `THREADLINE_DATA_FOLDER_LOCKED` or `THREADLINE_MIGRATION_FAILED`, and then leaves nothing open. The caller closes it.
  */
 export async function createStorage (options: StorageOptions): Promise<Storage> {
   const opened = new AsyncDisposableStack()
