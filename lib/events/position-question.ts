@@ -1,8 +1,8 @@
 import { createCounter } from '../context/instruments.ts'
 import type { Logger } from '../context/logger.ts'
 import { metricDefinitions } from '../context/metric-definitions.ts'
-import type { ThreadId, UserId } from '../protocol/ids.ts'
-import type { EventStore } from '../stores/event-store.ts'
+import type { ThreadId } from '../protocol/ids.ts'
+import type { EventStore, LogEnd } from '../stores/event-store.ts'
 import type { FollowedThread } from './followed-thread.ts'
 
 const polled = createCounter(metricDefinitions.polledEvents)
@@ -26,7 +26,7 @@ export class PositionQuestion {
     try {
       const asked = [...threads.values()].flatMap(({ threadId, users }) => [...users].map((userId) => ({ userId, threadId })))
       const positions = await this.#store.positions(asked)
-      for (const { userId, threadId } of asked) found(threads.get(threadId), userId, positions.get(threadId))
+      for (const [threadId, end] of positions) found(threads.get(threadId), end)
       this.#failing = false
     } catch (err) {
       if (!this.#failing) this.#logger.warn({ err }, 'The positions of threads cannot be read; they are asked for again')
@@ -35,8 +35,9 @@ export class PositionQuestion {
   }
 }
 
-function found (thread: FollowedThread | undefined, userId: UserId, sequence: number | undefined): void {
-  if (thread === undefined || sequence === undefined) return
+// In the name of its owner: whoever else is about to enter the thread, and will be refused, can read nothing of it.
+function found (thread: FollowedThread | undefined, { userId, sequence }: LogEnd): void {
+  if (thread === undefined) return
   const { cursor } = thread
   if (cursor.position === undefined) {
     cursor.assume(sequence)

@@ -52,7 +52,7 @@ export function createEventStore (units: UnitsOfWork, epoch: string, batchesAtOn
     async positions (threads) {
       if (threads.length === 0) return new Map()
       const rows = await units.asSystem(async (unit) => await unit.lastRows(positionsOf(threads)))
-      return new Map(rows.map((row) => [toThreadId(row.thread_id), row.last_sequence]))
+      return new Map(rows.map((row) => [toThreadId(row.thread_id), { userId: toUserId(row.user_id), sequence: row.last_sequence }]))
     }
   }
 }
@@ -90,8 +90,8 @@ export function appending (batch: readonly AppendedEvent[], items = itemsOf(batc
 }
 
 function positionsOf (threads: readonly ThreadKey[]) {
-  return sql<{ thread_id: string, last_sequence: number }>`
-    select t.thread_id, t.last_sequence
+  return sql<{ thread_id: string, user_id: string, last_sequence: number }>`
+    select t.thread_id, t.user_id, t.last_sequence
     from unnest(${threads.map(({ threadId }) => threadId)}::uuid[], ${threads.map(({ userId }) => userId)}::text[]) f (thread_id, user_id)
     join threadline.threads t on t.thread_id = f.thread_id and t.user_id = f.user_id and t.deleted_at is null`
 }

@@ -21,6 +21,12 @@ export interface ThreadKey {
   readonly threadId: ThreadId
 }
 
+/** How far the log of a thread reaches, and whose it is. */
+export interface LogEnd {
+  readonly userId: UserId
+  readonly sequence: number
+}
+
 export interface EventStore {
   /** How many batches are best written beside each other; no two of them should be of the same thread. 1 without it. */
   readonly batchesAtOnce?: number
@@ -47,5 +53,5 @@ export interface EventStore {
    * The last sequence of threads of any users, in one statement. A thread that is deleted, unknown or another user's is not in the answer. Asked
    * outside of any identity.
    */
-  positions (threads: readonly ThreadKey[]): Promise<ReadonlyMap<ThreadId, number>>
+  positions (threads: readonly ThreadKey[]): Promise<ReadonlyMap<ThreadId, LogEnd>>
 }

@@ -1,19 +1,29 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { currentIdentity } from '../../lib/context/current-thread.ts'
 import { createIdentity } from '../../lib/context/identity.ts'
+import { ThreadlineError } from '../../lib/errors.ts'
 import { Doubt } from '../../lib/events/doubt.ts'
 import type { EventBus, Receive } from '../../lib/events/event-bus.ts'
 import { FollowedThreads } from '../../lib/events/followed-threads.ts'
 import type { ThreadEvent } from '../../lib/protocol/events.ts'
+import type { UserId } from '../../lib/protocol/ids.ts'
 import { createSilentLogger } from '../support/silent-logger.ts'
 import { deltaOf, threadTopic, until } from './bus-contract.ts'
 
 const never = 60_000
 
+interface Following {
+  readonly doubtfulPollIntervalMs?: number
+  readonly reading?: () => Promise<void>
+  /** Whether the follower says at once that it knows nothing of the thread yet. */
+  readonly stands?: boolean
+  /** Who follows the thread before its owner does. */
+  readonly before?: readonly UserId[]
+}
+
 /** A thread that is followed, the log that it is in, and a bus whose hints and doubts are the test's. */
-function follow (
-  t: Test, { doubtfulPollIntervalMs = never, reading = async () => {}, stands = true }: { doubtfulPollIntervalMs?: number, reading?: () => Promise<void>, stands?: boolean } = {}
-) {
+function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () => {}, stands = true, before = [] }: Following = {}) {
   const topic = threadTopic('alice')
   const { userId, threadId } = topic
   const logger = createSilentLogger()
@@ -42,19 +52,20 @@ function follow (
     store: {
       async positions () {
         asked.positions += 1
-        return new Map([[threadId, stored.length]])
+        return new Map([[threadId, { userId, sequence: stored.length }]])
       },
       async read (_threadId, after) {
         asked.atOnce += 1
         asked.most = Math.max(asked.most, asked.atOnce)
         await reading()
         asked.atOnce -= 1
+        if (currentIdentity().userId !== userId) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND')
         return stored.slice(after)
       }
     }
   })
   t.teardown(async () => { await threads.close() })
-  threads.follow(threadId, { owner: createIdentity({ userId, threadId }), receive () {} })
+  for (const each of [...before, userId]) threads.follow(threadId, { owner: createIdentity({ userId: each, threadId }), receive () {} })
   const stand = (): void => { threads.stand(threadId, 0) }
   if (stands) stand()
   const eventsOf = (...sequences: readonly number[]): readonly ThreadEvent[] => sequences.map((sequence) => deltaOf(topic, sequence))
@@ -110,6 +121,17 @@ t.test('what was found before a follower said where it stands, and is behind tha
 
   t.same(seen(), [1, 2])
   t.equal(asked.positions, 1)
+})
+
+t.test('what is missing is read in the name of the owner, also while a stranger is about to be refused the thread', async (t) => {
+  // kill: the first user that was asked for, in place of the one that `positions` tells, in lib/events/position-question.ts
+  const { doubt, stored, eventsOf, seen } = follow(t, { before: [threadTopic('mallory').userId] })
+
+  stored.push(...eventsOf(1, 2))
+  doubt.set(true)
+  await until(() => seen().length === 2)
+
+  t.same(seen(), [1, 2])
 })
 
 t.test('events behind a gap are not told before what is missing, which is read', async (t) => {

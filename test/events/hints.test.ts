@@ -141,8 +141,8 @@ async function play (story: readonly Step[], storage: Storage): Promise<void> {
   try {
     await Promise.all([...appends, ...standing])
     const ends = await storage.events.positions(runs.map(({ userId, threadId }) => ({ userId, threadId })))
-    await within(() => `the last events: ${[...readers].map(([key, { last }]) => `${key} at ${last}`).join(', ')} of ${[...ends.values()].join(', ')}`,
-      untilAll([...readers].map(([key, reader]) => () => reader.last >= (ends.get(nth(runs, Number(key.at(-1))).threadId) ?? 0))), 5_000)
+    await within(() => `the last events: ${[...readers].map(([key, { last }]) => `${key} at ${last}`).join(', ')} of ${[...ends.values()].map(({ sequence }) => sequence).join(', ')}`,
+      untilAll([...readers].map(([key, reader]) => () => reader.last >= (ends.get(nth(runs, Number(key.at(-1))).threadId)?.sequence ?? 0))), 5_000)
     await delay(20) // what is delayed comes, and is heard for nothing
     for (const { reader } of all) {
       const expected = Array.from({ length: reader.seen.length }, (_sequence, index) => reader.from + 1 + index)

@@ -320,7 +320,9 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
       { userId: bob.userId, threadId: removed.threadId }, { userId: alice.userId, threadId: unknown }
     ])
 
-    t.same([...positions].toSorted((a, b) => b[1] - a[1]), [[hers.threadId, 2], [his.threadId, 1]])
+    t.same([...positions].toSorted(([, one], [, other]) => other.sequence - one.sequence), [
+      [hers.threadId, { userId: alice.userId, sequence: 2 }], [his.threadId, { userId: bob.userId, sequence: 1 }]
+    ])
     t.same((await events.positions([{ userId: bob.userId, threadId: hers.threadId }])).size, 0)
     t.equal((await events.positions([])).size, 0)
   })
