@@ -1,16 +1,17 @@
 # The Redis, or Valkey, of a set of servers. Sourced by scripts/services.sh.
 # shellcheck shell=bash disable=SC2154
 
+# At the address that it had, when it was killed and nobody else has taken that.
 start_redis () {
   local folder=$run/redis program port password
   program=$(redis_program)
-  password=$(secret)
+  password=$(recall REDIS_PASSWORD)
+  [ -n "$password" ] || password=$(secret)
   mkdir -p "$folder"
   chmod 700 "$folder"
   remember REDIS_PASSWORD "$password"
 
-  for _ in 1 2 3; do
-    port=$(free_port)
+  for port in $(recall REDIS_PORT) $(free_port) $(free_port) $(free_port); do
     printf '%s\n' "bind 127.0.0.1" "port $port" "requirepass $password" "dir \"$folder\"" "pidfile \"$folder/pid\"" \
       "logfile \"$folder/log\"" 'daemonize yes' 'save ""' 'appendonly no' > "$folder/redis.conf"
     remember REDIS_PORT "$port"
