@@ -88,7 +88,6 @@ export class PeerCounts {
   leave (threadId?: ThreadId): void {
     this.#options.relay.leave(threadId)
     this.#peers.delete(keyOf(threadId))
-    this.#joined.delete(keyOf(threadId))
   }
 
   /** Forgets what has expired, and says the numbers of this node once more; seldom where nobody else has said one, which is so in most threads. */

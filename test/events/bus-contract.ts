@@ -234,6 +234,22 @@ export function holdBusContract (t: Test, openStage: (t: Test) => Promise<BusSta
     t.equal(left.length, before)
   })
 
+  // kill: `receivers.has` in `#tell` of lib/events/bus-end.ts.
+  t.test('who is made to leave by one that was told before hears nothing of that signal', async (t) => {
+    const { open } = await prepare(t)
+    const [one, two] = [await open('one'), await open('two')]
+    const topic = threadTopic('alice')
+    const left: Signal[] = []
+    two.subscribe(topic, () => { leave() })
+    const leave = two.subscribe(topic, (signal) => { left.push(signal) })
+    const heard = await listening(two, topic, [one, two])
+
+    one.publish(topic, typing('after'))
+    await until(() => heard.some(({ signal }) => 'body' in signal && signal.body === 'after'))
+
+    t.same(left, [])
+  })
+
   t.test('a topic that was left is heard again by whoever comes next', async (t) => {
     const { open } = await prepare(t)
     const [one, two] = [await open('one'), await open('two')]

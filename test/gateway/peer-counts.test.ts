@@ -111,6 +111,35 @@ t.test('a number expires when it is not said again, and nothing is left of a top
   t.same(changes, [2, 0, 4])
 })
 
+// kill: the deletion in `#expire` of lib/gateway/peer-counts.ts.
+t.test('who is here is told once of what has expired, after which that node counts as one that has said nothing', async (t) => {
+  const { counts, changes, asAlice, say, pass } = start(t)
+  asAlice(() => { counts.join(thread) })
+  await say({ connections: 2, version: 7, ask: false })
+
+  pass(100)
+  for (let round = 0; round < 3; round += 1) await counts.refresh()
+  t.same(changes.splice(0), [2, 0])
+  await say({ connections: 1, version: 1, ask: false })
+
+  t.same(changes, [1], 'as of a node that has begun anew')
+})
+
+// kill: the emptying of `#joined` in `#askAgain` of lib/gateway/peer-counts.ts, or the comparison with it.
+t.test('what was joined is asked after once more when the subscription stands for certain, and never again', async (t) => {
+  const { counts, heard, asAlice, settled } = start(t)
+  asAlice(() => { counts.join(thread) })
+  await delay(400)
+  await settled()
+  t.match(heard.splice(0), [{ ask: true }, { ask: true }])
+
+  asAlice(() => { counts.join() })
+  await delay(400)
+  await settled()
+
+  t.same(heard, [], 'of another topic')
+})
+
 t.test('who is asked answers, who has others says its number often, and who has none seldom', async (t) => {
   const { counts, heard, asAlice, say, settled } = start(t)
   asAlice(() => { counts.join(thread) })
