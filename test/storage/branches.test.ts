@@ -193,6 +193,34 @@ onEachDatabase(t, async (t, { storage }) => {
     t.same(await branch(), ['one', 'one!', 'two', 'two!!', 'three'])
   })
 
+  // kill: `follow_answer` of lib/storage/migrations/0012-branch-to-its-end.ts as it was in 0007.
+  t.test('another answer that is not wanted any more hides nothing of what waited for the first', async (t) => {
+    const { say, again, stop, answer, branch } = await talk()
+    const first = await say('one')
+    await say('two')
+    const another = await again({ messageId: first.messageId })
+
+    await stop(another)
+    await answer('one!')
+
+    t.same(await branch(), ['one', 'one!', 'two'])
+  })
+
+  // kill: the comparison of the head with `followed` in lib/storage/migrations/0012-branch-to-its-end.ts.
+  t.test('what waited for an answer that does not come follows the one that was chosen meanwhile, and is seen', async (t) => {
+    const { alice, threadId, say, again, stop, answer, branch } = await talk()
+    await say('one')
+    const another = await again()
+    const chosen = await answer('one!')
+    await say('two')
+    await as(alice, async () => { await messages.selectBranch(threadId, chosen) })
+    t.same(await branch(), ['one', 'one!'])
+
+    await stop(another)
+
+    t.same(await branch(), ['one', 'one!', 'two'])
+  })
+
   t.test('a message that follows one without an answer simply follows it', async (t) => {
     const { say, claim, branch, page } = await talk()
     const first = await say('one')

@@ -21,6 +21,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
         await take(tree, step)
         const branch = await visible(tree)
         same(branch.map((message) => message.message_id), tree.model.branch, 'the visible branch')
+        same(tree.model.isWhole, true, 'the end of the visible branch')
         for (const message of branch) same(message.sibling_ids, tree.model.siblings(message.message_id), 'siblings')
       }
 
@@ -32,7 +33,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
         const before = await as(tree.user, async () => await messages.history(tree.threadId, { limit: 100, before: toMessageId(id) }))
         same(before.messages.map((message) => message.message_id), tree.model.before(id), 'the way to a message')
       }
-    }), { numRuns: 40 })
+    }), { numRuns: 100 })
     t.pass('in every sequence of steps')
   })
 })

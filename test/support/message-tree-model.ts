@@ -30,6 +30,11 @@ export class MessageTreeModel {
     return [...this.#ancestors(this.head)].reverse()
   }
 
+  /** The visible branch leads to an end, or to a message that is being answered. */
+  get isWhole (): boolean {
+    return this.#newestLeaf(this.head) === this.head || this.#unfinishedRunsOf(this.head).size > 0
+  }
+
   /** From the beginning to a message, itself not included. */
   before (id: string): readonly string[] {
     return [...this.#ancestors(this.#require(id).parent)].reverse()
@@ -61,13 +66,13 @@ export class MessageTreeModel {
   end (runId: string, answer?: { readonly id: string, readonly content: string }): void {
     const run = this.#settle(runId, 'ended')
     if (answer !== undefined) this.messages.push({ ...answer, role: 'assistant', parent: run.messageId, waitsFor: new Set() })
-    this.#afterEnd(run, answer?.id)
+    this.#afterEnd(run)
   }
 
   rollBack (runId: string): void {
     const run = this.#settle(runId, 'rolled back')
     const kept = this.runs.some(({ messageId, state }) => messageId === run.messageId && state !== 'rolled back')
-    if (kept) return this.#afterEnd(run, undefined)
+    if (kept) return this.#afterEnd(run)
     const removed = this.#require(run.messageId)
     this.messages.splice(this.messages.indexOf(removed), 1)
     for (const child of this.messages.filter(({ parent }) => parent === removed.id)) {
@@ -81,11 +86,11 @@ export class MessageTreeModel {
     this.head = this.#newestLeaf(id)
   }
 
-  #afterEnd (run: ModelRun, answer: string | undefined): void {
+  #afterEnd (run: ModelRun): void {
     for (const message of this.messages.filter(({ waitsFor }) => waitsFor.delete(run.id) && waitsFor.size === 0)) {
       message.parent = this.messages.findLast(({ role, parent }) => role === 'assistant' && parent === message.parent)?.id ?? message.parent
     }
-    if (this.head === run.messageId && this.#unfinishedRunsOf(this.head).size === 0) this.head = answer ?? this.#newestLeaf(this.head)
+    if (this.#unfinishedRunsOf(this.head).size === 0) this.head = this.#newestLeaf(this.head)
   }
 
   #settle (runId: string, state: ModelRun['state']): ModelRun {

@@ -16,6 +16,7 @@ export interface StoredTalk {
   readonly claim: () => Promise<RunRecord>
   /** Ends the oldest run that waits. */
   readonly answer: (content: string) => Promise<MessageId>
+  readonly stop: (run: { readonly runId: RunId }) => Promise<void>
   readonly roll: (run: { readonly runId: RunId }) => Promise<void>
   readonly page: () => Promise<MessagePage['messages']>
   /** What is said on the visible branch. */
@@ -28,6 +29,10 @@ export async function startTalk (storage: Storage, lines: readonly string[]): Pr
   const alice = newcomer()
   const threadId = newThreadId()
   await as(alice, async () => await storage.threads.create(threadId))
+  const cancel = async ({ runId }: { readonly runId: RunId }, reason: 'cancelled' | 'rolled_back'): Promise<void> => {
+    const run = await as(alice, async () => await runs.require(runId))
+    await events.append([completionOf(run, { status: 'cancelled', reason })])
+  }
   const talk: StoredTalk = {
     alice,
     threadId,
@@ -51,10 +56,8 @@ export async function startTalk (storage: Storage, lines: readonly string[]): Pr
       await events.append([completionOf(await talk.claim(), { message_id: id, content })])
       return id
     },
-    roll: async ({ runId }) => {
-      const run = await as(alice, async () => await runs.require(runId))
-      await events.append([completionOf(run, { status: 'cancelled', reason: 'rolled_back' })])
-    },
+    stop: async (run) => { await cancel(run, 'cancelled') },
+    roll: async (run) => { await cancel(run, 'rolled_back') },
     page: async () => (await as(alice, async () => await messages.history(threadId, { limit: 50 }))).messages,
     branch: async () => (await talk.page()).map(({ content }) => content)
   }

@@ -15,6 +15,7 @@ import * as queueAccept from './0010-queue-accept.ts'
 import * as queueSteps from './0010-queue-steps.ts'
 import * as sharedState from './0010-shared-state.ts'
 import * as runsInTheirThread from './0011-runs-in-their-thread.ts'
+import * as branchToItsEnd from './0012-branch-to-its-end.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -36,5 +37,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0010-queue-accept': queueAccept,
   '0010-queue-steps': queueSteps,
   '0010-shared-state': sharedState,
-  '0011-runs-in-their-thread': runsInTheirThread
+  '0011-runs-in-their-thread': runsInTheirThread,
+  '0012-branch-to-its-end': branchToItsEnd
 }
