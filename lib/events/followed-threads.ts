@@ -117,8 +117,20 @@ export class FollowedThreads {
     }
   }
 
+  #tellGone ({ followers }: FollowedThread): void {
+    const listening = [...followers] // who is told leaves
+    for (const follower of listening) {
+      try {
+        if (followers.has(follower)) follower.gone?.()
+      } catch (err) {
+        this.#options.logger.error({ err }, 'a follower was not told that its thread is no more')
+      }
+    }
+  }
+
   async #ask (): Promise<void> {
-    if (this.#options.peers !== undefined && this.#followed.size > 0) await this.#positions.ask(this.#followed)
+    const gone = this.#options.peers !== undefined && this.#followed.size > 0 ? await this.#positions.ask(this.#followed) : []
+    for (const thread of gone) this.#tellGone(thread)
     for (const thread of this.#followed.values()) this.#missed.want(thread)
   }
 

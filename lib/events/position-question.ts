@@ -7,7 +7,7 @@ import type { FollowedThread } from './followed-thread.ts'
 
 const polled = createCounter(metricDefinitions.polledEvents)
 
-/** Asks the database how far the logs of threads reach, all in one question, and says it to their cursors. */
+/** Asks the database how far the logs of threads reach, all in one question, and says it to their cursors. What it does not know has been deleted. */
 export class PositionQuestion {
   readonly #store: Pick<EventStore, 'positions'>
   readonly #logger: Logger
@@ -21,16 +21,19 @@ export class PositionQuestion {
   /** The last question has had no answer. */
   get failing (): boolean { return this.#failing }
 
-  /** Does not reject. */
-  async ask (threads: ReadonlyMap<ThreadId, FollowedThread>): Promise<void> {
+  /** Gives the threads that are no more, each once. Does not reject. */
+  async ask (threads: ReadonlyMap<ThreadId, FollowedThread>): Promise<readonly FollowedThread[]> {
+    const followed = [...threads.values()]
     try {
-      const asked = [...threads.values()].flatMap(({ threadId, users }) => [...users].map((userId) => ({ userId, threadId })))
+      const asked = followed.flatMap(({ threadId, users }) => [...users].map((userId) => ({ userId, threadId })))
       const positions = await this.#store.positions(asked)
       for (const [threadId, end] of positions) found(threads.get(threadId), end)
       this.#failing = false
+      return followed.filter((thread) => thread.isGone(positions.has(thread.threadId)))
     } catch (err) {
       if (!this.#failing) this.#logger.warn({ err }, 'The positions of threads cannot be read; they are asked for again')
       this.#failing = true
+      return []
     }
   }
 }

@@ -7,6 +7,7 @@ import { metricDefinitions } from '../context/metric-definitions.ts'
 import { parseTraceparent } from '../context/traceparent.ts'
 import { ThreadlineError } from '../errors.ts'
 import type { NewThreadEvent, ThreadEvent } from '../protocol/events.ts'
+import type { ThreadId } from '../protocol/ids.ts'
 import type { EventStore } from '../stores/event-store.ts'
 import type { EventLog, Unfollow } from './event-log.ts'
 import type { Follower } from './followed-thread.ts'
@@ -78,7 +79,7 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
       return placed
     },
 
-    follow: (threadId, receive): Unfollow => threads.follow(threadId, { owner: currentIdentity(), receive }),
+    follow: (threadId, receive, gone): Unfollow => threads.follow(threadId, followerOf(threadId, receive, gone)),
     stand: (threadId, sequence) => { threads.stand(threadId, sequence) },
     async read (threadId, after, limit) {
       return recent.read(threadId, after, limit) ?? await store.read(threadId, after, limit)
@@ -91,6 +92,13 @@ export function createStoredEventLog (options: StoredEventLogOptions): EventLog 
       await threads.close()
     }
   }
+}
+
+/** The active user, who is told of the thread's end in its own name. */
+function followerOf (threadId: ThreadId, receive: Follower['receive'], gone: () => void = () => {}): Follower {
+  const owner = currentIdentity()
+  const { userId } = owner
+  return { owner, receive, gone: () => { enterThread(createIdentity({ userId, threadId }), gone) } }
 }
 
 function errorOf (refused: RefusedAppend['refused']): ThreadlineError {

@@ -36,6 +36,9 @@ export class Subscriptions {
   readonly #options: SubscriptionsOptions
   readonly #audiences = new Map<Key, Audience>()
 
+  /** Called in the identity of a thread of which nobody has told that it is no more. */
+  whenGone: () => void = () => {}
+
   constructor (options: SubscriptionsOptions) {
     this.#options = options
   }
@@ -149,7 +152,7 @@ export class Subscriptions {
   }
 
   #follow (threadId: ThreadId): Audience {
-    const unfollow = this.#options.log.follow(threadId, (event) => { this.deliver(event) })
+    const unfollow = this.#options.log.follow(threadId, (event) => { this.deliver(event) }, () => { this.whenGone() })
     const audience = { connections: new Set<Connection>(), unfollow }
     this.#audiences.set(keyOf(threadId), audience)
     this.#options.presence?.follow(threadId)

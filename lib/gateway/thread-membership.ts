@@ -3,9 +3,11 @@ import { ThreadlineError } from '../errors.ts'
 import type { ThreadId } from '../protocol/ids.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { Connection, Hold, Told } from './connection.ts'
+import { createEvent } from './create-event.ts'
 import type { Presence } from './presence.ts'
 import type { Relay } from './relay.ts'
 import type { Subscriptions } from './subscriptions.ts'
+import { writeToAll } from './write-event.ts'
 
 /** What a connection is told when it is put into a thread. */
 export interface Entry {
@@ -37,6 +39,7 @@ export class ThreadMembership {
     this.#presence = presence
     this.#relay = relay
     relay.hear('thread', 'vacated', () => { this.#vacateHere() })
+    subscriptions.whenGone = () => { this.#tellGone() }
   }
 
   /**
@@ -78,6 +81,14 @@ export class ThreadMembership {
     if (known && threadId !== undefined) this.#presence.changed(threadId)
     if (threadId !== undefined) this.#subscriptions.leave(connection, threadId)
     if (known) this.#presence.disconnected()
+  }
+
+  /** Another node has deleted the thread, and its signals were lost: the connections are told here. */
+  #tellGone (): void {
+    const { threadId } = currentThread()
+    const connections = this.#registry.getUserConnectionsByThread(threadId)
+    this.#vacateHere()
+    writeToAll(connections, createEvent('thread_deleted', { thread_id: threadId }, { threadId: null }))
   }
 
   #vacateHere (): void {

@@ -20,10 +20,12 @@ interface Following {
   readonly stands?: boolean
   /** Who follows the thread before its owner does. */
   readonly before?: readonly UserId[]
+  /** Whether the database knows the thread. */
+  readonly isKnown?: () => boolean
 }
 
 /** A thread that is followed, the log that it is in, and a bus whose hints and doubts are the test's. */
-function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () => {}, stands = true, before = [] }: Following = {}) {
+function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () => {}, stands = true, before = [], isKnown = () => true }: Following = {}) {
   const topic = threadTopic('alice')
   const { userId, threadId } = topic
   const logger = createSilentLogger()
@@ -31,6 +33,7 @@ function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () =
   const stored: ThreadEvent[] = []
   const told: ThreadEvent[] = []
   const asked = { positions: 0, atOnce: 0, most: 0 }
+  const gone: UserId[] = []
   let receive: Receive = () => {}
   const bus: EventBus = {
     node: 'here',
@@ -52,7 +55,7 @@ function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () =
     store: {
       async positions () {
         asked.positions += 1
-        return new Map([[threadId, { userId, sequence: stored.length }]])
+        return new Map(isKnown() ? [[threadId, { userId, sequence: stored.length }]] : [])
       },
       async read (_threadId, after) {
         asked.atOnce += 1
@@ -65,7 +68,10 @@ function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () =
     }
   })
   t.teardown(async () => { await threads.close() })
-  for (const each of [...before, userId]) threads.follow(threadId, { owner: createIdentity({ userId: each, threadId }), receive () {} })
+  const join = (each: UserId = userId): void => {
+    threads.follow(threadId, { owner: createIdentity({ userId: each, threadId }), receive () {}, gone: () => { gone.push(each) } })
+  }
+  for (const each of [...before, userId]) join(each)
   const stand = (): void => { threads.stand(threadId, 0) }
   if (stands) stand()
   const eventsOf = (...sequences: readonly number[]): readonly ThreadEvent[] => sequences.map((sequence) => deltaOf(topic, sequence))
@@ -74,6 +80,8 @@ function follow (t: Test, { doubtfulPollIntervalMs = never, reading = async () =
     stored,
     told,
     asked,
+    gone,
+    join,
     eventsOf,
     stand,
     hint: (sequence: number, events?: readonly ThreadEvent[]): void => { receive({ kind: 'events', sequence, events }, 'elsewhere') },
@@ -197,4 +205,30 @@ t.test('a thread is read by one question at a time, however many hints come', as
 
   t.same(seen(), [1, 2, 3])
   t.equal(asked.most, 1)
+})
+
+t.test('a thread that the database does not know twice in a row is told as gone, once, and not to whoever has just found it', async (t) => {
+  // kill: `answersUntilGone` is 1 in lib/events/followed-thread.ts, or no `#missing = 0` in `join`
+  let isKnown = false
+  const { doubt, asked, gone, join } = follow(t, { isKnown: () => isKnown })
+  const ask = async (): Promise<void> => {
+    const before = asked.positions
+    doubt.tell()
+    await until(() => asked.positions > before)
+    await turn()
+  }
+
+  await ask()
+  isKnown = true
+  await ask()
+  isKnown = false
+  await ask()
+  join()
+  await ask()
+  const early = [...gone]
+  await ask()
+  await ask()
+
+  t.same(early, [])
+  t.equal(gone.length, 2)
 })
