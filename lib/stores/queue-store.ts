@@ -43,7 +43,7 @@ export interface QueueStore {
    * whose process has died, and what brings every process down is not begun again for ever.
    */
   release (run: LeasedRun, options?: { inVain?: boolean }): Promise<void>
-  /** Asks whoever executes a run of the active user to stop it. Who asks first says why; false when it is not running, or was asked before. */
+  /** Asks whoever executes a run of the active user to stop it. Who asks first says why; false when it is not running, or was asked for another reason. */
   requestStop (runId: RunId, reason: string): Promise<boolean>
   /** What the run has done and need not do again, in the order in which it was stored. */
   steps (runId: RunId): Promise<readonly RunStep[]>

@@ -56,7 +56,8 @@ export interface RunStore {
    * Stores message and run, and the thread if it is new, in one transaction. Throws `THREADLINE_THREAD_NOT_FOUND`,
    * `THREADLINE_THREAD_BUSY` (strategy `reject` and a run is unfinished), `THREADLINE_QUEUE_FULL`, and `THREADLINE_CONFLICT` for
    * a client id that was used for other content, `THREADLINE_NOT_FOUND` for an `editOf` that is no message of the user in this thread. The
-   * message becomes the head of the visible branch.
+   * message becomes the head of the visible branch. With the strategies `interrupt` and `rollback` the runs that stand before it are asked to stop: who
+   * executes them hears of it from the queue, and who takes them finds it in their record.
    */
   accept (message: AcceptedMessage): Promise<Acceptance>
   /**

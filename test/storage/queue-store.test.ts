@@ -1,7 +1,7 @@
 import t from 'tap'
 import { metricDefinitions } from '../../lib/context/metric-definitions.ts'
 import type { Identity } from '../../lib/context/identity.ts'
-import { newMessageId, newRequestId, newRunId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
+import { newMessageId, newRequestId, newRunId, newThreadId, type RunId, type ThreadId } from '../../lib/protocol/ids.ts'
 import { createQueueStore } from '../../lib/storage/queue-store.ts'
 import { UnreadableRuns } from '../../lib/storage/unreadable-runs.ts'
 import type { Lease } from '../../lib/stores/queue-store.ts'
@@ -172,6 +172,31 @@ onEachDatabase(t, async (t, { storage, units, ask, askAs }) => {
     await as(alice, async () => await runs.accept(waiting))
     t.equal(await as(alice, async () => await queue.requestStop(waiting.runId, 'cancelled')), false, 'it is not running')
   })
+
+  // kill: `admit_run` (0013) asks for no end.
+  for (const [strategy, reason] of [['interrupt', 'interrupted'], ['rollback', 'rolled_back']] as const) {
+    t.test(`${strategy}: whoever accepts it need not live on for what stands before it to end`, async (t) => {
+      const alice = newcomer()
+      const run = await claimed(alice)
+      const [waiting, last] = [messageOf({ threadId: run.threadId }), messageOf({ threadId: run.threadId, strategy })]
+      const stopReasonOf = async (runId: RunId) => (await as(alice, async () => await runs.require(runId))).stopReason
+      await as(alice, async () => await runs.accept(waiting))
+      await as(alice, async () => await runs.accept(messageOf({ threadId: run.threadId, strategy: 'enqueue' })))
+      t.match(await queue.renew(first, [run]), [{ stopReason: null }])
+
+      await as(alice, async () => await runs.accept(last))
+
+      t.match(await queue.renew(first, [run]), [{ stopReason: reason }], 'its worker hears of it')
+      t.equal(await as(alice, async () => await queue.requestStop(run.runId, reason)), true, 'and may be told at once')
+      await events.append([completionOf(run)])
+      t.match(await claim(alice, run.threadId, first), { runId: waiting.runId, stopReason: reason }, 'who takes what waits hears of it')
+      t.equal(await stopReasonOf(last.runId), null)
+      const again = regenerationOf({ threadId: run.threadId, strategy })
+      await as(alice, async () => await runs.regenerate(again))
+      t.equal(await stopReasonOf(last.runId), reason, 'one more answer takes their place as well')
+      t.equal(await stopReasonOf(again.runId), null)
+    })
+  }
 
   t.test('a thread can be taken when a run waits in it and none is running, or the lease is over', async (t) => {
     const alice = newcomer()

@@ -16,6 +16,7 @@ import * as queueSteps from './0010-queue-steps.ts'
 import * as sharedState from './0010-shared-state.ts'
 import * as runsInTheirThread from './0011-runs-in-their-thread.ts'
 import * as branchToItsEnd from './0012-branch-to-its-end.ts'
+import * as turnsAreTaken from './0013-turns-are-taken.ts'
 
 /**
  * Every migration, by name, in the order of the names. Forward only: a released one is never changed, the next one corrects
@@ -38,5 +39,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0010-queue-steps': queueSteps,
   '0010-shared-state': sharedState,
   '0011-runs-in-their-thread': runsInTheirThread,
-  '0012-branch-to-its-end': branchToItsEnd
+  '0012-branch-to-its-end': branchToItsEnd,
+  '0013-turns-are-taken': turnsAreTaken
 }
