@@ -38,7 +38,7 @@ export function createQueueStore (units: UnitsOfWork, leases = units, unreadable
     requestStop: async (runId, reason) => await units.asUser(async (unit) => {
       const asked = query.updateTable('runs').set({ stop_reason: storableText(reason, 'reason') })
         .where('run_id', '=', runId).where('user_id', '=', currentIdentity().userId)
-        .where('status', '=', 'running').where(({ or, eb }) => or([eb('stop_reason', 'is', null), eb('stop_reason', '=', reason)]))
+        .where('status', '=', 'running').where((run) => run.or([run('stop_reason', 'is', null), run('stop_reason', '=', reason)]))
       return (await unit.lastRows(asked.returning('run_id'))).length > 0
     }),
 
