@@ -142,13 +142,22 @@ function readSettings (env: NonNullable<ConfigOptions['env']>): Settings {
   return Object.fromEntries(entries.map(([name, { variable }]) => [name, values[variable]])) as Settings
 }
 
+/** Where one of several words is asked for, there is an error for each of them. */
+interface SchemaError {
+  readonly instancePath: string
+  readonly message?: string
+  readonly params?: { readonly allowedValue?: string }
+}
+
 function validate (schema: TSchema, data: Record<string, unknown>): Record<string, unknown> {
   try {
     return envSchema({ schema, data, env: false })
   } catch (error) {
-    const [first] = (error as { errors?: readonly { instancePath: string, message?: string }[] }).errors ?? [] // what env-schema adds to its error
+    const { errors = [] } = error as { errors?: readonly SchemaError[] } // what env-schema adds to its error
+    const [first] = errors
     if (first === undefined) throw error
-    throw invalid(first.instancePath.slice(1), first.message ?? 'is not valid')
+    const words = errors.flatMap(({ instancePath, params }) => instancePath === first.instancePath ? params?.allowedValue ?? [] : [])
+    throw invalid(first.instancePath.slice(1), words.length > 0 ? `must be one of ${words.join(', ')}` : first.message ?? 'is not valid')
   }
 }
 

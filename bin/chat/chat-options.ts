@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { isThreadId } from './parse-input.ts'
 
 export interface ChatOptions {
   readonly url: string
@@ -25,7 +26,7 @@ export const usage = `Chats with a running Threadline service from the terminal.
   --user <name>        whom to be, with a development token of the service
   --token <jwt>        a token of your own instead; also read from THREADLINE_TOKEN
   --url <address>      the service; http://127.0.0.1:3000 by default
-  --thread <id>        the thread to start in
+  --thread <id>        the thread to start in; /who tells the whole id
   --agent <name>       the agent that answers
   --once               send all of the standard input as one message; exit 0 when its run completed
   --timeout <seconds>  give up after this long when the input is not a terminal; 120 by default
@@ -58,6 +59,7 @@ export function parseArguments (args: readonly string[], environment: Readonly<R
   const timeoutMs = Number(values.timeout) * 1000
   if (user === undefined && token === undefined) return { kind: 'invalid', message: 'Say who you are: --user <name>, or --token <jwt>' }
   if (!isServiceUrl(url)) return { kind: 'invalid', message: `Not the address of a service: ${url}` }
+  if (thread !== undefined && !isThreadId(thread)) return { kind: 'invalid', message: `Not the whole id of a thread: ${thread}. In that thread, /who tells it` }
   if (!(timeoutMs > 0) || timeoutMs > 2 ** 31 - 1) return { kind: 'invalid', message: '--timeout takes a number of seconds' }
   return { kind: 'chat', options: { url, user, token, thread, agent, once, timeoutMs } }
 }

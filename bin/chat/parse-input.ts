@@ -55,6 +55,11 @@ function needed (name: string, parse: (rest: string) => ChatInput): (rest: strin
   return (rest) => rest === '' ? { kind: 'invalid', message: `/${name} ${commands[name]?.usage ?? ''}` } : parse(rest)
 }
 
+/** Whether it is the whole id of a thread, and not its end as it is shown. */
+export function isThreadId (text: string): boolean {
+  return /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(text)
+}
+
 export type FoundThread = { readonly threadId: string } | { readonly problem: string }
 
 /** What a person means by `target`: a number of the last list, an id, or the end of one as it is shown. */
@@ -64,7 +69,7 @@ export function findThread (target: string, listed: readonly ThreadView[]): Foun
     return thread === undefined ? { problem: `There is no number ${target} in the last list; /threads shows it anew` } : { threadId: thread.thread_id }
   }
   const id = target.toLowerCase()
-  if (/^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(id)) return { threadId: id }
+  if (isThreadId(id)) return { threadId: id }
 
   const [match, ...others] = listed.filter(({ thread_id: threadId }) => threadId.endsWith(id))
   if (match === undefined) return { problem: `No thread of the last list ends with ${target}; /threads shows it anew` }

@@ -84,6 +84,11 @@ t.test('a wrong value is refused by its variable\'s name and not shown', async (
   }
 })
 
+t.test('where one of several words is asked for, they are told', async (t) => {
+  await t.rejects(load(t, { THREADLINE_ROLE: 'workers' }), { message: 'THREADLINE_ROLE must be one of all, gateway, worker' })
+  await t.rejects(load(t, { THREADLINE_CANARY: 'yes' }), { message: 'THREADLINE_CANARY must be one of on, off' })
+})
+
 t.test('keys for signing are told from the word for the one that the database keeps', async (t) => {
   const own = 'a key that is as long as a key has to be'
 
