@@ -80,6 +80,17 @@ t.test('what was broken is found, and what to do is said', needsServer, async (t
   }
 })
 
+// kill: `rollback to savepoint attempt` after what has succeeded, in bin/doctor/checks/try-policies.ts
+t.test('where the threads are open to everybody, that alone is told, and not that other tables cannot be tried', needsServer, async (t) => {
+  const { service, ask } = await prepared(t)
+  await ask('alter table threadline.threads disable row level security')
+
+  const { findings } = await examine({ DATABASE_URL: service })
+
+  const told = findings.filter(({ check, outcome }) => check === 'Policies' && outcome !== 'ok').map(({ message }) => message)
+  t.same(told, ['a row of threads can be read, changed, removed, forged by another user', 'threads can be read without a user'])
+})
+
 t.test('the owner\'s login is warned of, and that it would migrate', needsServer, async (t) => {
   const { url, pool, ask } = await ownDatabase(t)
   await migrate(pool)

@@ -44,7 +44,7 @@ async function tryTable (trial: Trial, table: TriedTable): Promise<readonly Find
   const { owner, other, threadId } = trial
   const mine = { text: `select 1 from threadline."${name}" where user_id = $1`, values: [owner] }
   await actAs(trial, owner)
-  const put = await attempt(trial, toInsert(table), [owner, threadId])
+  const put = await attempt(trial, toInsert(table), [owner, threadId], { stays: true })
   if (put.refused?.code === forbidden) return [failed(`a user may not store an own row in ${name}`, advice)]
   if (put.refused !== undefined) return [warning(`a row for ${name} could not be made: ${put.refused.message}`, 'Tell the maintainers: this check does not know the table')]
   if (table.readable && (await attempt(trial, mine.text, mine.values)).count !== 1) return [failed(`a user does not find the own row in ${name}`, advice)]
@@ -85,12 +85,12 @@ interface Attempt {
   readonly refused: pg.DatabaseError | undefined
 }
 
-/** A statement whose refusal does not end the transaction, and whose effect stays only with the owner's own rows. */
-async function attempt ({ client }: Trial, text: string, values: readonly string[]): Promise<Attempt> {
+/** A statement whose refusal does not end the transaction. What others could do is undone, or the tables after this one would lack the owner's thread. */
+async function attempt ({ client }: Trial, text: string, values: readonly string[], { stays = false } = {}): Promise<Attempt> {
   await client.query('savepoint attempt')
   try {
     const { rowCount } = await client.query(text, [...values])
-    await client.query('release savepoint attempt')
+    await client.query(stays ? 'release savepoint attempt' : 'rollback to savepoint attempt')
     return { count: rowCount ?? 0, refused: undefined }
   } catch (error) {
     if (!(error instanceof pg.DatabaseError)) throw error
