@@ -1,6 +1,6 @@
 import { bindThread } from '../context/bind.ts'
 import type { Logger } from '../context/logger.ts'
-import { isThreadlineError, ThreadlineError, toPublicError } from '../errors.ts'
+import { ThreadlineError, toPublicError } from '../errors.ts'
 import type { CloseReason } from '../protocol/close-codes.ts'
 import type { UserId } from '../protocol/ids.ts'
 import type { Storage } from '../stores/storage.ts'
@@ -118,6 +118,6 @@ export class Attachment {
 
   #fail (err: unknown): void {
     this.#options.logger.error({ err }, 'a connection failed')
-    this.connection.close(isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE') ? 'notReady' : 'internal')
+    this.connection.fail(err)
   }
 }

@@ -1,6 +1,7 @@
 import type { SpanContext } from '@opentelemetry/api'
 import { bindThread } from '../context/bind.ts'
 import { guard } from '../context/guard.ts'
+import { isThreadlineError } from '../errors.ts'
 import type { CloseReason } from '../protocol/close-codes.ts'
 import type { ServerEvent, ThreadEvent } from '../protocol/events.ts'
 import type { ConnectionId, ThreadId, UserId } from '../protocol/ids.ts'
@@ -116,6 +117,11 @@ export class Connection {
     this.#ending ??= reason
     this.#life.move('closing')
     this.#outbox.close(reason)
+  }
+
+  /** Closes it for an error, so that its client comes back: later, where only the storage is away. */
+  fail (err: unknown): void {
+    this.close(isThreadlineError(err, 'THREADLINE_STORAGE_UNAVAILABLE') ? 'notReady' : 'internal')
   }
 
   terminate (): void { this.#outbox.terminate() }

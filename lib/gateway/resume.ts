@@ -39,7 +39,7 @@ type Resync = PayloadOf<'resync_required'>
  * Puts the connection into the active thread and sends it, in order and marked as replayed, what it has not seen: what lies after the
  * position and was not sent to this very connection. Then `resumed` is told, and live events follow without a gap or a doubled one. Where
  * that cannot be, `resync_required` says why, and how the thread stands. Throws `THREADLINE_THREAD_NOT_FOUND`. When the storage fails in the
- * middle, the connection is in the thread all the same, and live events follow.
+ * middle, the connection is closed, and what would follow is not sent behind the gap: its client comes back for the rest.
  */
 export async function resume (connection: Connection, position: Position, options: ResumeOptions): Promise<void> {
   const { membership, storage, greet, answer } = options
@@ -54,7 +54,7 @@ export async function resume (connection: Connection, position: Position, option
         greet?.(state)
         await tellMissed({ connection, hold, position, state, told }, options)
       }
-      return { sequence, told, tell }
+      return { sequence, told, tell, failed: (err) => { connection.fail(err) } }
     }
     const resync = await resyncOf(reason, state, storage)
     const tell = (): void => {

@@ -64,7 +64,7 @@ export async function streamRun (request: RunRequest, reader: RunReader, options
       for (const event of [accepted, ...more]) writeAsHop(connection, event)
       await tellStory(story, hold, reader, options)
     })
-    return { sequence: story.upTo, told: { from: story.after, to: story.after }, tell } satisfies Entry
+    return { sequence: story.upTo, told: { from: story.after, to: story.after }, tell, failed: (err) => { connection.fail(err) } } satisfies Entry
   }))
 }
 

@@ -17,6 +17,8 @@ export interface Entry {
   readonly told?: Told | undefined
   /** Called once the connection is in the thread. Live events follow when it has answered. */
   readonly tell: () => void | Promise<void>
+  /** Called when it has not, before they do: what they would follow was not told to the end. */
+  readonly failed?: ((err: unknown) => void) | undefined
 }
 
 export interface ThreadMembershipOptions {
@@ -53,13 +55,13 @@ export class ThreadMembership {
     this.#subscriptions.join(connection, threadId)
     const hold = connection.hold(threadId)
     try {
-      const { sequence, told, tell } = await prepare(hold)
+      const { sequence, told, tell, failed } = await prepare(hold)
       if (!connection.holds(hold)) throw new ThreadlineError('THREADLINE_THREAD_NOT_FOUND') // vacated meanwhile
       const known = connection.told(threadId)
       if (!this.#move(connection, left, threadId)) return
       this.#subscriptions.stand(threadId, sequence)
       connection.stand(threadId, told ?? (known?.to === sequence ? known : { from: sequence, to: sequence }))
-      await tell()
+      await telling(tell, failed)
     } finally {
       this.#subscriptions.release(connection, hold)
       const isIn = this.#registry.getConnectionThreadId(connection.connectionId)
@@ -109,5 +111,14 @@ export class ThreadMembership {
     this.#presence.changed(left)
     this.#subscriptions.leave(connection, left)
     return true
+  }
+}
+
+async function telling (tell: Entry['tell'], failed: Entry['failed']): Promise<void> {
+  try {
+    await tell()
+  } catch (err) {
+    failed?.(err)
+    throw err
   }
 }

@@ -15,6 +15,7 @@ import type { Storage } from '../../lib/stores/storage.ts'
 import { actingAs } from '../support/acting-as.ts'
 import { endOfRun } from '../support/run-end.ts'
 import { someDelta } from '../support/some-events.ts'
+import { startGateway } from '../support/start-gateway.ts'
 import { startServer } from '../support/start-server.ts'
 import { readThread } from '../support/stored-thread.ts'
 import { openStream, TestStream, type HttpAnswer } from '../support/test-stream.ts'
@@ -119,6 +120,37 @@ t.test('G91 a stream whose storage fails in the middle ends with a goodbye, and 
   const back = streamOf(await whole.follow({ threadId: thread, position: { after: 2, epoch } }))
   await back.until('resumed')
   t.same(back.runEvents.map(({ sequence }) => sequence), Array.from({ length: last - 2 }, (_, index) => index + 3))
+})
+
+// kill: no `failed` in lib/gateway/resume.ts, or `telling` of lib/gateway/thread-membership.ts does not call it.
+t.test('G91 what is told while the storage fails in the middle is not sent behind the gap: a client that comes back would miss it for ever', async (t) => {
+  const thread = await server.thread('alice')
+  const socket = await server.connect('alice', { thread })
+  const { sequence: before = 0, epoch = '' } = await socket.chat('hello')
+  let reads = 0
+  const read: EventLog['read'] = async (threadId, after, limit) => {
+    reads += 1
+    if (reads % 3 !== 0) return await eventLog.read(threadId, after, Math.min(limit, 1))
+    await socket.chat('meanwhile')
+    throw away
+  }
+  const log = { ...eventLog, followed: 0, read }
+  const [streams, { connect }] = [await startStreams(t, { log }), await startGateway(t, server, { log })]
+
+  const reader = streamOf(await streams.follow({ threadId: thread, position: { after: 0, epoch } }))
+  await reader.closed
+  const client = await connect('alice', { thread, position: { after: 0, epoch } })
+  const { code } = await client.closed
+  const elsewhere = await connect('alice')
+  elsewhere.send({ type: 'resume', thread_id: thread, payload: { after: 0, epoch } })
+  await elsewhere.closed
+
+  t.same(reader.runEvents.map(({ sequence }) => sequence), [1, 2])
+  t.equal(reader.goodbye?.code, 4503)
+  t.same(client.runEvents.map(({ sequence }) => sequence), [1, 2])
+  t.equal(code, 4503)
+  t.same(elsewhere.runEvents.map(({ sequence }) => sequence), [1, 2])
+  t.ok(before > 2, 'there was more')
 })
 
 // Kill: send the message before the reader is put into the thread (`accept` before `membership.enter` in lib/gateway/run-stream.ts).

@@ -17,6 +17,7 @@ interface Exchanged {
   readonly bus?: GatewayOptions['bus']
   readonly sharedLimits?: GatewayOptions['sharedLimits']
   readonly tools?: Partial<HandlerTools>
+  readonly log?: GatewayOptions['log']
   readonly limits?: Partial<GatewayLimits>
   readonly verifyToken?: GatewayOptions['verifyToken']
 }
@@ -37,7 +38,7 @@ export async function startGateway (t: Test, { app }: TestServer, exchanged: Exc
   const { storage, agents, engine, signer, config, eventLog: log, log: logger } = app
   const gateway = createGateway({
     tools: { storage, agents, engine, signer, defaultAgent: config.defaultAgent, maxWaitingRuns: config.maxWaitingRunsPerThread, reportIsolation: app.isolation.report, ...exchanged.tools },
-    log,
+    log: exchanged.log ?? log,
     bus: exchanged.bus,
     sharedLimits: exchanged.sharedLimits,
     logger,
