@@ -30,6 +30,8 @@ class Client implements ThreadlineClient {
   #threadId: string | null
   #userId: string | null = null
   #connectionId: string | null = null
+  /** That of the server, as the newest connection was told. */
+  #epoch: string | undefined
   /** From where the server was asked to tell again what this connection has missed. */
   #resumedFrom: Position | undefined
   /** Set when it is over; what every later `send` is told. */
@@ -107,6 +109,7 @@ class Client implements ThreadlineClient {
     this.#userId = userId
     this.#connectionId = connectionId
     this.#threadId = threadId
+    this.#epoch = event.payload.epoch
     this.#tell(event)
     if (this.#end !== undefined) return // closed by `onEvent`
     this.#status({ state: 'ready', threadId, reconnected, missed })
@@ -136,13 +139,25 @@ class Client implements ThreadlineClient {
         else this.#sequences.restartAt(event.thread_id, event.payload)
         break
       case 'thread_created': // also told of a thread that another tab made, and of one that was made without being entered
-        if (this.#pending.isMovedBy(event)) this.#threadId = event.payload.thread_id
+        if (this.#pending.isMovedBy(event)) this.#opened(event.payload.thread_id)
+        break
+      case 'message_accepted':
+      case 'run_created': // a connection without a thread is put into that of its message, also one that had been accepted before
+        if (this.#threadId !== null || event.thread_id === null || event.reply_to === undefined) break
+        if (this.#pending.isWrittenNowhere(event)) this.#opened(event.thread_id)
+        else this.#threadId = event.thread_id
         break
       case 'thread_deleted':
         if (event.payload.thread_id === this.#threadId) this.#threadId = null
         break
       default:
     }
+  }
+
+  /** The connection is in a thread that one of its own messages has opened: after a drop, all of it is still to be told. */
+  #opened (threadId: string): void {
+    this.#threadId = threadId
+    if (this.#epoch !== undefined) this.#sequences.moveTo(threadId, { sequence: 0, epoch: this.#epoch })
   }
 
   #flush (): void {

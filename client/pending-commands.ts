@@ -98,6 +98,12 @@ export class PendingCommands {
     return id !== undefined && openers.has(this.#pending.get(id)?.command.type)
   }
 
+  /** Whether the event came of a waiting command that was written before there was a thread, and that names none. */
+  isWrittenNowhere ({ reply_to: id }: ThreadlineEvent): boolean {
+    const pending = id === undefined ? undefined : this.#pending.get(id)
+    return pending !== undefined && pending.thread === null && pending.command.thread_id === undefined
+  }
+
   /** The connection is gone: what went out ends, or waits to go out again. */
   connectionLost (): void {
     for (const pending of this.#pending.values()) {

@@ -219,6 +219,61 @@ t.test('after a drop the client', async (t) => {
     t.equal((await later).payload.duplicate, false)
   })
 
+  // kill: no `moveTo` in `#opened` of client/connect.ts
+  t.test('is told all of a thread that its own message had opened just before', async (t) => {
+    const { client, connection, clock, status } = await connected(t, { resend: true })
+    const answer = client.send(hello)
+    const { id } = await connection.command()
+    connection.send('thread_created', threadView(first), { reply_to: id })
+    connection.send('message_accepted', accepted(false), { thread_id: first, reply_to: id })
+    await answer
+    connection.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const next = await server.connection()
+    next.establish(next.threadId, { sequence: 5 })
+    await status('ready')
+
+    t.equal(next.threadId, first)
+    t.same(next.position, { after: '0', epoch: 'first' })
+    t.match(await status('ready'), { threadId: first, missed: 5 })
+  })
+
+  // kill: `message_accepted` is not followed in client/connect.ts
+  t.test('is in the thread of a message that had been accepted before, when it is lost again before anything was told of it', async (t) => {
+    const { client, connection, clock, status } = await connected(t, { resend: true })
+    const answer = client.send(hello)
+    await connection.command()
+    connection.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const again = await server.connection()
+    again.establish(null)
+    again.send('message_accepted', accepted(true), { thread_id: first, reply_to: (await again.command()).id })
+    await answer
+    again.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const last = await server.connection()
+    last.establish(last.threadId)
+
+    t.equal(last.threadId, first)
+    t.same(last.position, { after: '0', epoch: 'first' })
+  })
+
+  t.test('is in the thread that it had named in a message before it was in any', async (t) => {
+    const { client, connection, clock, status } = await connected(t)
+    const answer = client.send({ ...hello, thread_id: second })
+    connection.send('message_accepted', accepted(false), { thread_id: second, reply_to: (await connection.command()).id })
+    await answer
+    const entered = client.threadId
+    connection.drop()
+    clock.advance((await status('reconnecting')).delayMs)
+    const next = await server.connection()
+    next.establish(next.threadId)
+
+    t.equal(entered, second)
+    t.equal(next.threadId, second)
+    t.same(next.position, { after: null, epoch: null }, 'what it has not seen of it nobody can say')
+  })
+
   t.test('does not put a message into another thread than it was written in', async (t) => {
     const { client, connection, clock, status } = await connected(t, { threadId: first })
     connection.drop()
