@@ -4,7 +4,7 @@
 # two workers on loopback. Logs and process ids are in .run/cluster.
 #
 #   scripts/cluster.sh start            starts what does not run, and prints where the gateways are
-#   scripts/cluster.sh status           says which nodes run and answer
+#   scripts/cluster.sh status           says which nodes run and are ready
 #   scripts/cluster.sh env              prints GATEWAY_1=… and GATEWAY_2=…, for: npm run chat -- --url "$GATEWAY_1"
 #   scripts/cluster.sh kill <node>      ends a node at once, as a crash would: gateway-1, gateway-2, worker-1 or worker-2
 #   scripts/cluster.sh kill redis       the same for Redis; `start` brings it back, as it does nodes
@@ -62,20 +62,23 @@ known () {
 
 services_answer () { "$root/scripts/services.sh" env > /dev/null 2>&1; }
 
+# Whether it answers or not.
+services_address () { sed -n 's/^DATABASE_URL=//p' "$root/.run/services" 2> /dev/null | tail -n 1; }
+
 redis_process () {
   local pid
   pid=$(cat "$redis/pid" 2> /dev/null) || return 0
   if [ "$(readlink "/proc/$pid/cwd" 2> /dev/null)" = "$redis" ]; then echo "$pid"; fi
 }
 
-# By `services.sh start` Redis would come back at another address, below nodes that know the one before. It holds nothing, so it begins anew where it was.
+# What was killed comes back at the address that it had, which the nodes know. Were there no Postgres to come back, another one would begin below them.
 revive_services () {
-  [ -n "$(redis_process)" ] || [ ! -f "$redis/redis.conf" ] || redis-server "$redis/redis.conf" > /dev/null 9>&-
-  local end=$((SECONDS + stop_timeout))
-  until services_answer; do
-    [ "$SECONDS" -lt "$end" ] || fail 'Postgres or Redis of this cluster does not answer: scripts/services.sh start brings a Postgres that was killed back with its data; scripts/cluster.sh stop deletes both'
-    sleep 0.2
-  done
+  local before after
+  before=$(services_address)
+  [ -n "$before" ] || fail 'the servers of this cluster were stopped below it: scripts/cluster.sh stop, then start'
+  "$root/scripts/services.sh" start
+  after=$(services_address)
+  [ "$before" = "$after" ] || ! any_runs || fail 'this Postgres is another one than the nodes know: scripts/cluster.sh stop, then start'
 }
 
 # What all nodes have in common is made once, so that one that comes back is one of them.
@@ -162,7 +165,7 @@ status () {
     pid=$(process_of "$name")
     if [ -z "$pid" ]; then state='does not run'; all=1
     elif answers "$name"; then state="answers at $(url_of "$name") (process $pid)"
-    else state="runs and does not answer (process $pid)"; all=1; fi
+    else state="runs and is not ready (process $pid)"; all=1; fi
     echo "$name $state"
   done
   return "$all"

@@ -79,9 +79,12 @@ restart_postgres () {
   local folder port
   folder=$(recall POSTGRES_FOLDER)
   port=$(recall DATABASE_URL | sed -E 's/.*:([0-9]+)\/.*/\1/')
-  as_postgres "$(postgres_bin)/pg_ctl" status -D "$folder/data" > /dev/null 2>&1 && fail "Postgres runs and does not answer: see $folder/log"
+  # One that was killed this very moment is still on its way out.
+  wait_for postgres_gone "$folder" || fail "Postgres runs and does not answer: see $folder/log"
   launch_postgres "$folder" "$port" || { cat "$folder/log" >&2 || true; fail "Postgres did not start again; scripts/services.sh stop $set deletes it"; }
 }
+
+postgres_gone () { ! as_postgres "$(postgres_bin)/pg_ctl" status -D "$1/data" > /dev/null 2>&1; }
 
 postgres_answers () {
   PGCONNECT_TIMEOUT=$check_timeout timeout "$check_timeout" \
