@@ -3,7 +3,7 @@
 # A Postgres and a Redis of this checkout's own, for tests and development: loopback only, on free ports, with passwords
 # made at each start, and with data that `stop` deletes.
 #
-#   scripts/services.sh install [set]  installs what is missing (Debian, as root), also the `promtool` that tests the alert rules, and PgBouncer
+#   scripts/services.sh install [set]  installs what is missing (Debian, as root), also the `promtool` that tests the alert rules, PgBouncer and HAProxy
 #   scripts/services.sh start [set]    the same for both servers, and starts what does not run; a Postgres that was killed comes back with its data
 #   scripts/services.sh env [set]      prints DATABASE_URL=… and REDIS_URL=… for: export $(scripts/services.sh env)
 #   scripts/services.sh stop [set]     ends what `start` began, and nothing else; does nothing when nothing runs
@@ -79,6 +79,7 @@ install () {
   local missing=()
   command -v promtool > /dev/null || missing+=(prometheus)
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+  [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
   install_missing "${missing[@]}"
 }
 

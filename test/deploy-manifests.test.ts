@@ -176,7 +176,7 @@ t.test('what the pods are told exists, and a server takes it', async (t) => {
   t.notOk(service?.spec.sessionAffinity)
 })
 
-t.test('kustomize puts all of it together', { skip: !onPath('kubectl') && 'kubectl is not installed' }, async (t) => {
+t.test('kustomize puts all of it together', { skip: !onPath('kubectl') && 'There is no kubectl here, and Debian has none that knows these manifests' }, async (t) => {
   const { stdout } = await run('kubectl', ['kustomize', fileURLToPath(kubernetes)], { timeout: 60_000 })
   const built = parseAllDocuments(stdout).map((parsed) => parsed.toJS() as Manifest)
 
@@ -184,7 +184,7 @@ t.test('kustomize puts all of it together', { skip: !onPath('kubectl') && 'kubec
   for (const { kind, metadata } of built) if (kind !== 'Namespace') t.equal(metadata.namespace, 'threadline', kind)
 })
 
-t.test('the balancer takes its configuration, and serves both gateways', { skip: !onPath('haproxy') && 'haproxy is not installed (Debian package haproxy)' }, async (t) => {
+t.test('the balancer takes its configuration, and serves both gateways', { skip: !onPath('haproxy') && 'haproxy is not installed' }, async (t) => {
   const text = read('deploy/compose/haproxy.cfg')
   const folder = t.testdir({ 'haproxy.cfg': text })
 
