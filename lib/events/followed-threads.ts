@@ -101,10 +101,12 @@ export class FollowedThreads {
     if (signal.kind !== 'events') return
     const { cursor } = thread
     const { sequence, events = [] } = signal
+    const isOfThisLog = events.every(({ epoch }) => epoch === this.#options.epoch)
+    if (!isOfThisLog && cursor.position === undefined) return // where another log stands says nothing of this one
     cursor.begin(sequence - Math.max(1, events.length)) // what comes is told, and nothing before it is known
     if (sequence <= (cursor.position ?? 0)) return
     cursor.reach(userId, sequence)
-    for (const event of events) if (event.epoch === this.#options.epoch) this.#tellNext(thread, event)
+    if (isOfThisLog) for (const event of events) this.#tellNext(thread, event)
     this.#missed.want(thread)
   }
 

@@ -207,6 +207,19 @@ t.test('a thread is read by one question at a time, however many hints come', as
   t.equal(asked.most, 1)
 })
 
+t.test('what a node tells that still serves a database before its restoration says nothing of where this log stands', async (t) => {
+  // kill: the comparison of epochs in `#hear` of lib/events/followed-threads.ts
+  const { stored, eventsOf, hint, stand, seen } = follow(t, { stands: false })
+
+  hint(105, eventsOf(104, 105).map((event) => ({ ...event, epoch: 'e0' })))
+  stand()
+  stored.push(...eventsOf(1, 2))
+  hint(2)
+  await until(() => seen().length === 2)
+
+  t.same(seen(), [1, 2])
+})
+
 t.test('a thread that the database does not know twice in a row is told as gone, once, and not to whoever has just found it', async (t) => {
   // kill: `answersUntilGone` is 1 in lib/events/followed-thread.ts, or no `#missing = 0` in `join`
   let isKnown = false
