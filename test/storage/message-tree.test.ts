@@ -5,6 +5,9 @@ import { MessageTreeModel } from '../support/message-tree-model.ts'
 import { as, newcomer, onEachDatabase } from '../support/storage-databases.ts'
 import { take, treeSteps, type TreeUnderTest } from '../support/tree-steps.ts'
 
+/** A slow machine tries less in it. */
+const limitMs = 25_000
+
 onEachDatabase(t, async (t, { storage, askAs }) => {
   const { messages } = storage
 
@@ -33,7 +36,7 @@ onEachDatabase(t, async (t, { storage, askAs }) => {
         const before = await as(tree.user, async () => await messages.history(tree.threadId, { limit: 100, before: toMessageId(id) }))
         same(before.messages.map((message) => message.message_id), tree.model.before(id), 'the way to a message')
       }
-    }), { numRuns: 100 })
+    }), { numRuns: 100, interruptAfterTimeLimit: limitMs })
     t.pass('in every sequence of steps')
   })
 })

@@ -5,6 +5,8 @@ interface ModelMessage {
   readonly content: string
   parent: string | null
   waitsFor: Set<string>
+  /** It was taken over from another thread, and no run has brought it. */
+  readonly copied?: boolean
 }
 
 interface ModelRun {
@@ -71,15 +73,28 @@ export class MessageTreeModel {
 
   rollBack (runId: string): void {
     const run = this.#settle(runId, 'rolled back')
-    const kept = this.runs.some(({ messageId, state }) => messageId === run.messageId && state !== 'rolled back')
-    if (kept) return this.#afterEnd(run)
     const removed = this.#require(run.messageId)
+    const kept = removed.copied === true || this.runs.some(({ messageId, state }) => messageId === run.messageId && state !== 'rolled back')
+    if (kept) return this.#afterEnd(run)
     this.messages.splice(this.messages.indexOf(removed), 1)
     for (const child of this.messages.filter(({ parent }) => parent === removed.id)) {
       child.parent = removed.parent
       child.waitsFor = this.#unfinishedRunsOf(child.parent, child)
     }
     if (this.head === removed.id) this.head = this.#newestLeaf(removed.parent)
+  }
+
+  /** A thread made of the way to a message, or of the visible branch; the copies have these ids. */
+  fork (id: string | undefined, copies: readonly string[]): MessageTreeModel {
+    const way = id === undefined ? this.branch : [...this.before(id), id]
+    if (way.length !== copies.length) throw new Error(`The fork has ${copies.length} messages instead of ${way.length}`)
+    const fork = new MessageTreeModel()
+    for (const [index, copy] of copies.entries()) {
+      const { role, content } = this.#require(way[index] ?? '')
+      fork.messages.push({ id: copy, role, content, parent: fork.head, waitsFor: new Set(), copied: true })
+      fork.head = copy
+    }
+    return fork
   }
 
   select (id: string): void {
