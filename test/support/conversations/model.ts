@@ -16,6 +16,8 @@ export interface SentMessage {
   readonly strategy: MultitaskStrategy
   readonly plan: readonly PlanStep[]
   sent: boolean
+  /** It was sent again before it was answered, and names no thread: nobody knows where it comes first. */
+  astray: boolean
   answer: 'none' | 'accepted' | 'refused'
   threadId: string | undefined
   messageId: string | undefined

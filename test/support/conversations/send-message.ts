@@ -43,6 +43,7 @@ export function writeMessage (user: ModelUser, { named, strategy, plan, kind = '
     strategy,
     plan,
     sent: false,
+    astray: false,
     answer: 'none',
     threadId: undefined,
     messageId: undefined,
@@ -61,6 +62,7 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
   const first = !message.sent
   const here = isCalm(user, tab) && first && changesOf(user, tab.threadId ?? '') === 0 ? tab.threadId ?? undefined : undefined
   const target = message.threadId ?? message.named ?? here
+  if (message.sent && message.answer === 'none') sendTwice(user, message)
   message.sent = true
   const sending: Sending = {
     message,
@@ -77,6 +79,13 @@ export async function sendMessage (conversations: Conversations, user: ModelUser
   const reason = stops[message.strategy]
   if (reason !== undefined && message.answer !== 'accepted') expectStops(user, target, reason, { before: message })
   await conversations.ask(user, tab, commandOf(message), { wait, stops: reason, judge: (answer) => { judge(conversations, user, sending, answer) } })
+}
+
+/** Without a thread in it, it goes to where it comes first, and stops what stands before it there. Nodes do not wait for each other. */
+function sendTwice (user: ModelUser, message: SentMessage): void {
+  if (message.named !== undefined || message.threadId !== undefined) return
+  message.astray = true
+  if (stops[message.strategy] !== undefined) for (const other of user.messages) other.mustStop = false
 }
 
 function commandOf ({ id, kind, about, marker, threadId, named, strategy, plan }: SentMessage) {
@@ -125,7 +134,7 @@ function judgeAcceptance (user: ModelUser, sending: Sending, answer: ServerEvent
   if (before === 'accepted' && !duplicate) fault('accepted for a second time')
   if (before === 'refused' && duplicate && certain) fault('accepted before it was refused')
   if (message.runId !== undefined && (message.runId !== runId || message.messageId !== messageId)) fault('has become another one')
-  if (target !== undefined && target !== threadId) fault(`went to ${threadId} instead of ${target}`)
+  if (target !== undefined && target !== threadId && !message.astray) fault(`went to ${threadId} instead of ${target}`)
   if (answer.run_id !== runId || !runId.includes(threadId)) fault(`told with run ${answer.run_id} for ${runId}`)
   if (certain && deleted) fault('accepted in a thread that is deleted')
   if (certain && !duplicate && message.strategy === 'reject' && sending.held > 0) fault('accepted although a run is unfinished')
