@@ -6,7 +6,7 @@
  *   npm run histories -- --faults 60 --seed 7          so many, with this seed
  *   npm run histories -- --replay 7 --faults 16        the one round that has this seed; --processes for one of processes
  *
- * It needs TEST_DATABASE_URL, and uses TEST_REDIS_URL where it is set. Ends with 1 when anything is lost, doubled or crossed.
+ * It needs TEST_DATABASE_URL and TEST_REDIS_URL. Ends with 1 when anything is lost, doubled or crossed.
  */
 import { parseArgs } from 'node:util'
 import t from 'tap'
@@ -24,8 +24,9 @@ const { values } = parseArgs({
 const faults = Number(values.faults ?? (values.replay === undefined ? 500 : 16))
 const seed = Number(values.replay ?? values.seed ?? Date.now() % 2 ** 31)
 
-if (process.env['TEST_DATABASE_URL'] === undefined) {
-  console.error('TEST_DATABASE_URL is not set: export TEST_DATABASE_URL=… of a server whose role may create databases')
+for (const [variable, what] of [['TEST_DATABASE_URL', 'a server whose role may create databases'], ['TEST_REDIS_URL', 'a Redis, which some rounds have beside it']] as const) {
+  if (process.env[variable] !== undefined) continue
+  console.error(`${variable} is not set: export ${variable}=… of ${what}`)
   process.exit(2)
 }
 const plans = values.replay === undefined

@@ -40,16 +40,20 @@ export function planRound (seed: number, { faults, processes = false }: { readon
   const roles = random.pick(layouts)
   const redis = random.next() < 0.5
   const kinds = [...everywhere, ...(redis ? ofRedis : []), ...(processes ? ['freeze', 'freeze', 'freeze', 'crash'] as const : ofSignals)]
-  return { seed, processes, roles, redis, faults: Array.from({ length: faults }, () => planFault(random, kinds, roles.length, processes)) }
+  return { seed, processes, roles, redis, faults: Array.from({ length: faults }, () => planFault(random, kinds, roles, processes)) }
 }
 
-function planFault (random: SeededRandom, kinds: readonly FaultKind[], nodes: number, processes: boolean): PlannedFault {
+function planFault (random: SeededRandom, kinds: readonly FaultKind[], roles: readonly Role[], processes: boolean): PlannedFault {
   const kind = random.pick(kinds)
-  const node = random.between(0, nodes - 1)
+  const any = random.between(0, roles.length - 1)
+  // A worker has no clients that could be dropped.
+  const node = kind === 'clients-dropped' && roles[any] === 'worker' ? random.pick(serving(roles)) : any
   // A process takes its time to start.
   const afterMs = processes ? random.between(100, 800) : random.between(20, 350)
   return { kind, node, afterMs, forMs: random.between(50, processes ? 3_000 : 1_500) }
 }
+
+const serving = (roles: readonly Role[]): readonly number[] => [...roles.keys()].filter((node) => roles[node] !== 'worker')
 
 export function tellPlan ({ seed, processes, roles, redis, faults }: Plan): string {
   const told = faults.map(({ kind, node, afterMs, forMs }) => `+${afterMs} ${kind} ${node} ${forMs}`)

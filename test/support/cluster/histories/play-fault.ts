@@ -16,7 +16,7 @@ export async function playFault (node: FaultyNode, { kind, forMs }: PlannedFault
 }
 
 async function begin (kind: FaultKind, node: FaultyNode, clients: readonly ClusterClient[]): Promise<Undo> {
-  const { postgres, redis } = node
+  const { postgres } = node
   switch (kind) {
     case 'crash':
       await node.crash()
@@ -25,7 +25,7 @@ async function begin (kind: FaultKind, node: FaultyNode, clients: readonly Clust
       await node.drain()
       return async () => { await node.start() }
     case 'freeze':
-      node.freeze?.()
+      there(node.freeze)()
       return () => { node.thaw?.() }
     case 'postgres-cut':
       postgres.cut()
@@ -40,20 +40,26 @@ async function begin (kind: FaultKind, node: FaultyNode, clients: readonly Clust
       postgres.delay(slowMs)
       return () => { postgres.heal() }
     case 'redis-cut':
-      redis?.cut()
-      return () => { redis?.heal() }
+      there(node.redis).cut()
+      return () => { node.redis?.heal() }
     case 'redis-refused':
-      redis?.refuse()
-      return () => { redis?.heal() }
+      there(node.redis).refuse()
+      return () => { node.redis?.heal() }
     case 'redis-reset':
-      redis?.reset()
+      there(node.redis).reset()
       return () => {}
-    case 'signals-lost': return node.signals?.begin('lost') ?? (() => {})
-    case 'signals-doubled': return node.signals?.begin('doubled') ?? (() => {})
-    case 'signals-late': return node.signals?.begin('late') ?? (() => {})
-    case 'signals-reordered': return node.signals?.begin('reordered') ?? (() => {})
+    case 'signals-lost': return there(node.signals).begin('lost')
+    case 'signals-doubled': return there(node.signals).begin('doubled')
+    case 'signals-late': return there(node.signals).begin('late')
+    case 'signals-reordered': return there(node.signals).begin('reordered')
     case 'clients-dropped':
       for (const client of clients) if (client.node === node.name) client.drop()
       return () => {}
   }
+}
+
+/** A fault that cannot happen must not count as one that did. */
+function there<T> (part: T | undefined): T {
+  if (part === undefined) throw new Error('A fault was planned for something that the node does not have')
+  return part
 }
