@@ -43,7 +43,7 @@ const renderers: { readonly [Name in EventType]?: Renderer<Name> } = {
   resync_required: ({ payload }, { paint }) => [
     paint('yellow', `↻ what was missed is not kept any more; this is the thread now`), ...messages(payload.messages, paint)
   ],
-  error: ({ payload: { code, message } }, { paint }) => [paint('red', `! ${code}: ${oneLine(message)}`)],
+  error: ({ payload: { code, message, retryable } }, { paint }) => [paint('red', `! ${code}: ${oneLine(message)}${retryable ? ' · try again' : ''}`)],
   message_accepted: ({ payload }, { paint }) => [paint('dim', payload.duplicate ? '✓ was accepted before' : '✓ accepted')],
   run_created: (_event, { paint }) => [paint('dim', '✓ started')],
   run_queued: ({ payload }, { paint }) => [paint('dim', `… waits as number ${payload.position}`)],

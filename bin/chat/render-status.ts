@@ -14,12 +14,15 @@ export function renderStatus (status: ClientStatus, user: string, paint: Paint):
     case 'ready': return renderReady(status, user, paint)
     case 'reconnecting': {
       const { attempt, closeCode, reason, delayMs } = status
-      const why = reason === '' ? String(closeCode) : closeCode === abnormal ? oneLine(reason, 60) : `${closeCode} ${oneLine(reason, 60)}`
+      const why = reason === '' ? String(closeCode) : closeCode === abnormal ? oneLine(firstSentence(reason), 80) : `${closeCode} ${oneLine(reason, 60)}`
       const what = attempt === 1 ? 'the connection is lost' : 'still no connection'
       return paint('yellow', `○ ${what} (${why}); trying again in ${(delayMs / 1000).toFixed(1)} s`)
     }
   }
 }
+
+/** What to do about it was said when the chat began, or is not for who is chatting. */
+const firstSentence = (text: string): string => text.split('. ', 1)[0] ?? text
 
 function renderReady (
   { threadId, reconnected, missed }: Extract<ClientStatus, { state: 'ready' }>, user: string, paint: Paint

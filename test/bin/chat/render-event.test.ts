@@ -91,7 +91,8 @@ t.test('a history is a line a message', async (t) => {
 })
 
 t.test('every other event is a line too, and an unknown one is shown as it came', async (t) => {
-  t.same(render('error', { code: 'THREADLINE_RATE_LIMITED', message: 'Too many', retryable: true }), ['alice abcdef ! THREADLINE_RATE_LIMITED: Too many'])
+  t.same(render('error', { code: 'THREADLINE_RATE_LIMITED', message: 'Too many', retryable: true }), ['alice abcdef ! THREADLINE_RATE_LIMITED: Too many · try again'])
+  t.same(render('error', { code: 'THREADLINE_THREAD_NOT_FOUND', message: 'There is none', retryable: false }), ['alice abcdef ! THREADLINE_THREAD_NOT_FOUND: There is none'])
   t.same(render('runs_stopping', { run_ids: [run] }), ['alice abcdef stopping 123456'])
   t.same(render('runs_stopping', { run_ids: [] }), ['alice abcdef nothing runs here'])
   t.same(render('run_queued', { run_id: run, position: 2 }), ['alice abcdef … waits as number 2'])
@@ -133,6 +134,8 @@ t.test('a status says what became of the connection', async (t) => {
   t.equal(status({ state: 'reconnecting', attempt: 1, delayMs: 1_234, closeCode: 1001, reason: 'drain' }), '○ the connection is lost (1001 drain); trying again in 1.2 s')
   t.equal(status({ state: 'reconnecting', attempt: 2, delayMs: 0, closeCode: 1006, reason: '' }), '○ still no connection (1006); trying again in 0.0 s')
   t.equal(status({ state: 'reconnecting', attempt: 2, delayMs: 0, closeCode: 1006, reason: 'gone' }), '○ still no connection (gone); trying again in 0.0 s')
+  t.equal(status({ state: 'reconnecting', attempt: 2, delayMs: 0, closeCode: 1006, reason: 'There is no service at http://127.0.0.1:3000. Start it.' }),
+    '○ still no connection (There is no service at http://127.0.0.1:3000); trying again in 0.0 s')
 })
 
 t.test('there are no colours for what is not a terminal', async (t) => {
