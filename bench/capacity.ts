@@ -39,17 +39,18 @@ console.log(formatTable([
 ]))
 
 const checks = Object.entries(workloads).flatMap(([name, workload]) => buses.map((bus) => checkLimit(name, workload, bus)))
-console.log('\nWhat is full first with one of each, and what the simulation says below and above it:\n')
+console.log('\nWhich part falls behind first with one of each, when memory is full, and what the simulation says below and above the first:\n')
 console.log(formatTable([
-  ['', 'bus', 'full first', 'at connections', 'behind below, s', 'behind above, s', 'holds'],
-  ...checks.map(({ name, bus, limit, together, below, above, holds }) => [
-    name, bus, together.map(({ part }) => part).join(', '), limit.connections.toLocaleString('en'), below.toFixed(2), `${above.queue} ${above.seconds.toFixed(1)}`, holds ? 'yes' : 'NO'
+  ['', 'bus', 'behind first', 'at connections', 'memory full first', 'at connections', 'behind below, s', 'behind above, s', 'holds'],
+  ...checks.map(({ name, bus, limit, memory, together, below, above, holds }) => [
+    name, bus, together.map(({ part }) => part).join(', '), limit.connections.toLocaleString('en'),
+    memory.part, memory.connections.toLocaleString('en'), below.toFixed(2), `${above.queue} ${above.seconds.toFixed(1)}`, holds ? 'yes' : 'NO'
   ])
 ]))
 console.log(JSON.stringify({
   capacity: {
     plans: plans.map(({ connections, bus, plan }) => ({ connections, bus, ...plan })),
-    checks: checks.map(({ name, bus, limit, holds }) => ({ name, bus, ...limit, holds }))
+    checks: checks.map(({ name, bus, limit, memory, holds }) => ({ name, bus, ...limit, memory, holds }))
   }
 }))
 if (!checks.every(({ holds }) => holds)) process.exitCode = 1
@@ -58,6 +59,8 @@ interface Check {
   readonly name: string
   readonly bus: Bus
   readonly limit: Limit
+  /** Of gateway and worker that whose memory is full first. */
+  readonly memory: Limit
   /** The parts that are full at that limit, or so little above it that chance decides. */
   readonly together: readonly Limit[]
   /** How far the part that is most behind was, in seconds. */
@@ -67,13 +70,14 @@ interface Check {
 }
 
 /**
- * Memory is no queue, and is left out. Above the first limit, and not above the next one: there the part that comes first on the way hides the other. Parts
+ * Memory is no queue, and is told beside. Above the first limit, and not above the next one: there the part that comes first on the way hides the other. Parts
  * whose limits lie close together are full together, because chance alone decides which of them falls behind.
  */
 function checkLimit (name: string, workload: Workload, bus: Bus): Check {
   const [limit, ...others] = limitsOf(workload, assumedCosts, bus, queues)
   const together = [limit, ...others.filter(({ connections }) => connections < limit.connections * closeTogether)]
   const next = others[together.length - 1]
+  const [memory] = limitsOf(workload, assumedCosts, bus, ['gateway memory', 'worker memory'])
   const at = (connections: number): { queue: Queue, seconds: number } => {
     const { backlogSeconds } = simulate({ ...workload, connections }, assumedCosts, bus, { seconds: simulatedSeconds, random })
     const [queue] = queues.toSorted((one, other) => backlogSeconds[other] - backlogSeconds[one])
@@ -85,7 +89,7 @@ function checkLimit (name: string, workload: Workload, bus: Bus): Check {
   const above = at(limit.connections * excess)
   const keepsUp = below.seconds < tolerance * simulatedSeconds
   const fallsBehind = together.some(({ part }) => part === above.queue) && above.seconds > expectedShare * (excess - 1) * simulatedSeconds
-  return { name, bus, limit, together, below: below.seconds, above, holds: keepsUp && fallsBehind }
+  return { name, bus, limit, memory, together, below: below.seconds, above, holds: keepsUp && fallsBehind }
 }
 
 /** Mulberry32: small, and the same on every machine. */
