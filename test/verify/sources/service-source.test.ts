@@ -17,8 +17,7 @@ t.test('the spans of a run, and of all runs of a thread, are read from a service
   const runs: string[] = []
   let thread = ''
   for (const content of ['hello', 'what time is it?']) {
-    socket.send({ type: 'user_message', payload: { content } })
-    const { run_id: runId = '', thread_id: threadId } = await socket.until('agent_completed')
+    const { run_id: runId = '', thread_id: threadId } = await socket.chat(content)
     runs.push(runId)
     thread = threadId ?? ''
   }
