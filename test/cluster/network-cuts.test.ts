@@ -73,7 +73,11 @@ t.test('a network cut between a gateway and Postgres: its clients are served by 
   await Promise.race([enough(load.said, 20).catch(() => undefined), sleep(cutMs)])
   scene.cluster.node('gateway-0').postgres.heal()
   await enough(load.said, 20)
-  for (const { clients } of scene.chatting.talkers) clients[0].drop()
+  const away = scene.chatting.talkers.flatMap(({ clients }) => clients).find(({ node }) => node === 'gateway-1')
+  for (let times = 0; times < 100 && away !== undefined && away.node !== 'gateway-0'; times += 1) { // any gateway may be its next one
+    away.drop()
+    await away.ready()
+  }
   await enough(load.said, 10)
   await load.stop()
   const history = await scene.conclude()

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Identity } from '../../lib/context/identity.ts'
 import { newMessageId, newThreadId, type ThreadId } from '../../lib/protocol/ids.ts'
@@ -17,7 +18,10 @@ onEachDatabase(t, async (t, { storage, ask }) => {
   /** As many threads of the user, the first one newest. */
   async function createThreads (user: Identity, count: number): Promise<readonly ThreadId[]> {
     const ids = Array.from({ length: count }, () => newThreadId())
-    for (const threadId of ids.toReversed()) await as(user, async () => await threads.create(threadId))
+    for (const threadId of ids.toReversed()) {
+      await as(user, async () => await threads.create(threadId))
+      await delay(2) // the embedded database's clock counts in ms, and their ids are in the other order
+    }
     return ids
   }
 
